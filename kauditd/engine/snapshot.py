@@ -1,0 +1,111 @@
+"""One immutable picture of everything that may be shown: the API serves it, the CLI prints it.
+
+Times are Unix seconds on the node's wall clock; None means "never" or "not known".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kauditd.core.model import ApiServerProcess, Change, Digest, Drift, Reason, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetStatus:
+    """The API server as configured on this node."""
+
+    kind: str
+    path: str
+    present: bool
+    image: str = ""
+    version: str = ""
+    digest: Digest | None = None
+    address: str = ""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyStatus:
+    """The policy in force as published, and what is wrong with its source (the last good one stays published)."""
+
+    source: str
+    digest: Digest | None
+    path: str
+    text: str
+    rule_count: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsStatus:
+    """The settings in force, as a flat mapping of dotted keys, and the problems of the file (last good kept)."""
+
+    path: str
+    loaded_unix_s: float
+    values: Mapping[str, str | int | float | bool | None]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStep:
+    """One step of a plan: what it does, how it is undone, what proves it."""
+
+    name: str
+    do: str
+    undo: str
+    proof: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStatus:
+    """What apply would do now. ``diff`` is a unified diff that ``patch -p1 -d ROOT`` takes; ``holds`` say why not yet."""
+
+    steps: tuple[PlanStep, ...]
+    diff: str
+    holds: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchStatus:
+    """How changes are noticed: ``inotify`` or ``polling``, and how often each safety net had to act."""
+
+    mode: str
+    detail: str = ""
+    rearm_total: int = 0
+    overflow_total: int = 0
+    resync_found_drift_total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofStatus:
+    """The last evidence that the trail works, and when it was taken."""
+
+    proven_unix_s: float | None
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything at one moment. ``sequence`` grows with every published snapshot."""
+
+    sequence: int
+    at_unix_s: float
+    started_unix_s: float
+    version: str
+    verdict: Verdict
+    since_unix_s: float
+    sentence: str
+    reasons: tuple[Reason, ...]
+    mode: str
+    paused_until_unix_s: float | None
+    disabled: bool
+    contested: bool
+    target: TargetStatus
+    process: ApiServerProcess | None
+    policy: PolicyStatus
+    settings: SettingsStatus
+    drift: tuple[Drift, ...]
+    plan: PlanStatus
+    watch: WatchStatus
+    proof: ProofStatus
+    changes: tuple[Change, ...] = ()
+    counters: Mapping[str, int | float] = field(default_factory=dict)
