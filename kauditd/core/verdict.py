@@ -1,0 +1,116 @@
+"""Facts -> verdict, reasons and one plain sentence. Nothing is called protected that was not observed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kauditd.core.drift import flags_agree
+from kauditd.core.model import Change, Desired, Drift, Reason, Severity, Verdict
+from kauditd.core.observed import Observed
+
+_ORDER = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The verdict with every reason for it, the weightiest first."""
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that a judgement needs. ``desired`` is None where no policy was ever usable.
+
+    ``proven_unix_s`` is the last time the running process was seen with our flags; older than
+    ``proof_lifetime_s`` it no longer counts. ``troubles`` are reasons of other origin (settings, watch, ...).
+    """
+
+    observed: Observed
+    desired: Desired | None
+    drift: tuple[Drift, ...] = ()
+    holds: tuple[Reason, ...] = ()
+    troubles: tuple[Reason, ...] = ()
+    open_change: Change | None = None
+    gate_text: str = ""
+    proven_unix_s: float | None = None
+    proof_lifetime_s: float = 120.0
+    policy_label: str = ""
+
+
+def judge(facts: Facts) -> Judgement:
+    """The verdict of one cycle."""
+    drift_reasons = [Reason(code=d.code, severity=d.severity, text=d.text, hint=d.hint) for d in facts.drift]
+    reasons = sorted((*drift_reasons, *facts.holds, *facts.troubles), key=lambda r: _ORDER[r.severity])
+    verdict, extra = _verdict(facts, reasons)
+    reasons = _without_repeats([*extra, *reasons])
+    return Judgement(verdict=verdict, reasons=tuple(reasons), sentence=_sentence(facts, verdict, reasons))
+
+
+def _verdict(facts: Facts, reasons: Sequence[Reason]) -> tuple[Verdict, list[Reason]]:
+    process = facts.observed.process
+    if facts.open_change is not None:
+        change = facts.open_change
+        text = f"change {change.id} ({change.cause}) is inside its gate: {facts.gate_text or 'just written'}"
+        return Verdict.CHANGING, [Reason(code="change-open", severity=Severity.INFO, text=text)]
+    if process is None:
+        text = "no API server is to be seen on this node"
+        return Verdict.UNKNOWN, [Reason(code="no-api-server", severity=Severity.WARNING, text=text)]
+    if facts.desired is None or not flags_agree(facts.desired, process):
+        return Verdict.UNPROTECTED, []
+    if (stale := _stale_proof(facts)) is not None:
+        return Verdict.UNPROTECTED, [stale]
+    heavy = any(r.severity is not Severity.INFO for r in reasons)
+    return (Verdict.DEGRADED if heavy else Verdict.PROTECTED), []
+
+
+def _stale_proof(facts: Facts) -> Reason | None:
+    """A reason where the last proof is too old or lies in the future after a clock step back."""
+    proven = facts.proven_unix_s
+    if proven is None:
+        text = "the running API server was never proven to write its audit log"
+    else:
+        age_s = facts.observed.at_unix_s - proven
+        if -facts.proof_lifetime_s <= age_s <= facts.proof_lifetime_s:
+            return None
+        text = f"the last proof is {age_s:.0f} s old"
+    return Reason(code="proof-stale", severity=Severity.CRITICAL, text=text, hint="kauditctl doctor")
+
+
+def _without_repeats(reasons: Sequence[Reason]) -> list[Reason]:
+    """One reason per code and text: a hold and a drift may name the same fact."""
+    seen: set[tuple[str, str]] = set()
+    kept: list[Reason] = []
+    for reason in reasons:
+        if (reason.code, reason.text) not in seen:
+            seen.add((reason.code, reason.text))
+            kept.append(reason)
+    return kept
+
+
+def _sentence(facts: Facts, verdict: Verdict, reasons: Sequence[Reason]) -> str:
+    match verdict:
+        case Verdict.PROTECTED:
+            return f"audit is on: {_server(facts)} runs with {facts.policy_label or 'our policy'}"
+        case Verdict.CHANGING:
+            return reasons[0].text
+        case Verdict.DEGRADED:
+            return f"audit is on, but {_first_heavy(reasons)}"
+        case Verdict.UNPROTECTED:
+            return f"audit is NOT proven: {_first_heavy(reasons)}"
+        case Verdict.UNKNOWN:
+            return _first_heavy(reasons)
+
+
+def _server(facts: Facts) -> str:
+    process = facts.observed.process
+    version = facts.observed.view.version if facts.observed.view is not None else ""
+    pid = f" (pid {process.pid})" if process is not None else ""
+    return f"kube-apiserver {version}".rstrip() + pid
+
+
+def _first_heavy(reasons: Sequence[Reason]) -> str:
+    heavy = [r for r in reasons if r.severity is not Severity.INFO]
+    more = f" (and {len(heavy) - 1} more)" if len(heavy) > 1 else ""
+    return (heavy[0].text if heavy else "nothing says why") + more
