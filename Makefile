@@ -6,8 +6,9 @@ LOCK := $(shell cat requirements/build.txt requirements/dev.txt | sha256sum | cu
 VENV ?= $(CACHE)/venv-$(LOCK)
 PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
+export CACHE
 
-.PHONY: help demo test check bench test-real coverage openapi format venv clean
+.PHONY: help demo test check bench test-real coverage openapi format venv show-python clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,12 +17,16 @@ venv: $(VENV)/.ready
 
 $(VENV)/.ready:
 	@echo "setting up $(VENV) (once, about a minute)"
-	@rm -rf "$(VENV).new" && mkdir -p "$(CACHE)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kauditd needs Python 3.11 or newer, found " + sys.version)'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
+	@mkdir -p "$(CACHE)"
 	@$(PYTHON) -m venv --clear "$(VENV)"
-	@"$(VENV)/bin/pip" install --quiet --require-hashes -r requirements/build.txt
-	@"$(VENV)/bin/pip" install --quiet --no-build-isolation --require-hashes -r requirements/dev.txt
+	@"$(VENV)/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	@"$(VENV)/bin/pip" install --quiet --disable-pip-version-check --no-build-isolation --require-hashes -r requirements/dev.txt
 	@touch $@
+
+show-python:
+	@echo "$(PY)"
 
 demo: venv  ## the whole story on a simulated node, no root and no Kubernetes needed
 	@$(PY) -m kauditd demo
@@ -29,17 +34,17 @@ demo: venv  ## the whole story on a simulated node, no root and no Kubernetes ne
 test: venv  ## every test that needs nothing but Python
 	@VENV="$(VENV)" tests/run.sh
 
-check: venv  ## every linter: ruff, mypy strict, import contracts, shellcheck
-	@$(PY) -m pytest -q tests/test_linters.py tests/test_layers.py tests/test_budgets.py
+check: venv  ## every linter: ruff, mypy strict, import contracts, shellcheck, and the budgets
+	@VENV="$(VENV)" tests/run.sh check
 
-coverage: venv  ## branch coverage of kauditd/core, which must be 100 %
-	@$(PY) -m coverage run --data-file="$(CACHE)/coverage" -m pytest -q tests/core && $(PY) -m coverage report --data-file="$(CACHE)/coverage"
+coverage: venv  ## branch coverage of kauditd/core by its own tests, which must be 100 %
+	@export COVERAGE_FILE="$(CACHE)/coverage"; $(PY) -m coverage erase && $(PY) -m coverage run -m pytest -q tests/core && $(PY) -m coverage combine -q && $(PY) -m coverage report
 
 bench: venv  ## the figures of README.md, measured here
 	@$(PY) -m tests.bench
 
 test-real: venv  ## real kubeadm, kube-apiserver and etcd, built from Go modules (needs go >= 1.26; first run about 15 minutes)
-	@CACHE="$(CACHE)" $(PY) -m pytest -q -ra -m real tests/real --timeout=600
+	@VENV="$(VENV)" tests/run.sh real
 
 openapi: venv  ## regenerate kauditd/api/openapi.json from the route table
 	@$(PY) -m kauditd.api.openapi > kauditd/api/openapi.json.new && mv kauditd/api/openapi.json.new kauditd/api/openapi.json
