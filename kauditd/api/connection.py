@@ -1,0 +1,155 @@
+"""One connection: judged at accept, cut at its deadline, good for one request.
+
+One request per connection is the rule that makes the others short: nothing can be smuggled behind a request, no idle
+connection is kept, and one timer from accept bounds header drip, body drip and a client that does not read.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from aiohttp import web
+
+from kauditd.api.access import Peer, PeerReader, Role
+from kauditd.api.envelope import Rejected, denied, raw_refusal, wrap_error
+from kauditd.api.limits import Limits
+from kauditd.api.slots import Slots
+from kauditd.errors import KauditError, quote
+
+logger = logging.getLogger(__name__)
+access_logger = logging.getLogger(f"{__name__}.access")
+"""aiohttp's line per request, at level INFO; the daemon leaves it off, since reads are of no interest."""
+
+_LINGER_S = 0.25
+_LINGER_MAX = 64
+_UNREAD_BODY_S = 0.5
+
+
+class Doorway:
+    """What all connections of one server share: the places, and who is inside or being turned away."""
+
+    def __init__(self, *, judge: Callable[[Peer | None], Role], read_peer: PeerReader, limits: Limits) -> None:
+        self.judge = judge
+        self.read_peer = read_peer
+        self.limits = limits
+        self.slots = Slots(total=limits.connections, reserved=limits.admin_connections)
+        self.inside: set[Connection] = set()
+        self.turned_away: set[Connection] = set()
+        self._busy_logged_s = float("-inf")
+
+    def log_busy(self, now_s: float) -> None:
+        """Says that connections are refused, at most once in five seconds: a flood must not fill the journal."""
+        if now_s - self._busy_logged_s >= 5:
+            self._busy_logged_s = now_s
+            logger.warning("event=busy connections=%d", len(self.inside))
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's server protocol behind the doorway. ``extend`` is for long polls."""
+
+    __slots__ = ("_doorway", "_role", "_timer", "_transport", "waiting")
+
+    def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, doorway: Doorway) -> None:
+        limits = doorway.limits
+        super().__init__(
+            manager,
+            loop=loop,
+            keepalive_timeout=limits.request_s,
+            tcp_keepalive=False,
+            logger=logger,
+            access_log=access_logger,
+            max_line_size=limits.line_bytes,
+            max_field_size=limits.field_bytes,
+            max_headers=limits.fields,
+            lingering_time=_UNREAD_BODY_S,
+            auto_decompress=False,
+        )
+        self._doorway = doorway
+        self._role: Role | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+        self.waiting = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Judges the peer before a byte is read."""
+        stream = cast("asyncio.Transport", transport)
+        self._transport = stream
+        peer = self._doorway.read_peer(stream.get_extra_info("socket"))
+        role = self._doorway.judge(peer)
+        if role is Role.NOBODY:
+            uid, gid = (peer.uid, peer.gid) if peer else (-1, -1)
+            logger.warning("event=denied uid=%d gid=%d reason=not-in-group", uid, gid)
+            self._turn_away(denied())
+        elif not self._doorway.slots.take(role):
+            self._doorway.log_busy(self._loop.time())
+            self._turn_away(Rejected("cannot answer: too many connections", kind="unavailable", hint="try again"))
+        else:
+            self._role = role
+            self._doorway.inside.add(self)
+            super().connection_made(transport)
+            self._arm(self._doorway.limits.request_s)
+
+    def data_received(self, data: bytes) -> None:
+        """Feeds the parser, or swallows what a refused client still sends so that it can read the refusal."""
+        if self._role is not None:
+            super().data_received(data)
+        elif self._transport is not None:
+            self._transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Gives the place back."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._doorway.turned_away.discard(self)
+        if self._role is not None:
+            self._doorway.inside.discard(self)
+            self._doorway.slots.give_back(self._role)
+            super().connection_lost(exc)
+        self._transport = None
+
+    def extend(self, seconds: float) -> None:
+        """Moves the deadline for a long poll of ``seconds``."""
+        self.waiting = True
+        self._arm(seconds + self._doorway.limits.request_s)
+
+    def cut(self) -> None:
+        """Ends the connection now; a handler at work on it is cancelled."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to bytes that are not HTTP: our envelope, no echo, and no line in the journal for it."""
+        if status < 500:
+            logger.debug("Refused %s: %s", request.method, quote(message or ""))
+            error: KauditError = Rejected("cannot read the request: malformed HTTP", status=status)
+        else:
+            logger.error("Cannot answer a request", exc_info=exc)
+            error = KauditError("cannot answer: internal error")
+        reply = web.Response(body=wrap_error(error), status=status, content_type="application/json")
+        reply.headers["Server"] = "kauditd"
+        reply.force_close()
+        return reply
+
+    def _arm(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self.cut)
+
+    def _turn_away(self, error: KauditError) -> None:
+        """Writes the refusal and lingers briefly, since closing at once could take the reply from the client."""
+        if self._transport is None:
+            return
+        self._transport.write(raw_refusal(error))
+        if len(self._doorway.turned_away) >= _LINGER_MAX:
+            self._transport.close()
+            return
+        self._doorway.turned_away.add(self)
+        self._transport.write_eof()
+        self._timer = self._loop.call_later(_LINGER_S, self.cut)

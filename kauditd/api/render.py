@@ -1,0 +1,131 @@
+"""The human text of an answer, so that ``kauditctl status`` prints bytes and parses nothing.
+
+Plain ASCII of our own; foreign text goes through ``errors.quote``, so that a message in a log cannot move a
+terminal's cursor. Colour comes only when asked for. Times are UTC with the distance to ``now`` beside them.
+"""
+
+import time
+
+from kauditd.api.views import StatusView
+from kauditd.core.model import Change, Reason, Severity, Verdict
+from kauditd.errors import quote
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_VERDICT_COLOUR = {
+    Verdict.PROTECTED: "32",
+    Verdict.CHANGING: "36",
+    Verdict.DEGRADED: "33",
+    Verdict.UNPROTECTED: "31",
+    Verdict.UNKNOWN: "35",
+}
+_SEVERITY_COLOUR = {Severity.INFO: "36", Severity.WARNING: "33", Severity.CRITICAL: "31"}
+_TEXT_LIMIT = 512
+_LATEST_UNIX_S = 253_402_300_799  # the last second of the year 9999, where time.gmtime's text stops lining up
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest unit: ``12 s``, ``3 min``, ``2 h``, ``5 d``."""
+    whole = int(abs(seconds))
+    for size, unit in _UNITS:
+        if whole >= size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
+def moment(at_unix_s: float | None, *, now_unix_s: float) -> str:
+    """A point in time for people: ``2026-11-24 13:00:12 UTC (12 s ago)``; ``never`` for None."""
+    if at_unix_s is None:
+        return "never"
+    if not 0 <= at_unix_s <= _LATEST_UNIX_S:
+        return "at an impossible time"
+    text = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at_unix_s))
+    distance = now_unix_s - at_unix_s
+    return f"{text} (in {span(distance)})" if distance <= -1 else f"{text} ({span(distance)} ago)"
+
+
+def status_text(status: StatusView, *, now_unix_s: float, colour: bool) -> str:
+    """The whole of ``kauditctl status``: verdict, sentence, reasons, facts."""
+    word = _paint(f"{status.verdict.value:<11}", _VERDICT_COLOUR[status.verdict], colour=colour)
+    lines = [f"{word}  since {moment(status.since_unix_s, now_unix_s=now_unix_s)}", _clean(status.sentence)]
+    if status.reasons:
+        lines += ["", *_reasons(status.reasons, now_unix_s=now_unix_s, colour=colour)]
+    facts = _facts(status, now_unix_s=now_unix_s)
+    width = max(len(name) for name, _ in facts)
+    lines += ["", *(f"{name:<{width}}  {text}" for name, text in facts)]
+    return "\n".join(lines) + "\n"
+
+
+def _reasons(reasons: tuple[Reason, ...], *, now_unix_s: float, colour: bool) -> list[str]:
+    width = max(len(_clean(reason.code)) for reason in reasons)
+    lines = []
+    for reason in reasons:
+        severity = _paint(f"{reason.severity.value:<8}", _SEVERITY_COLOUR[reason.severity], colour=colour)
+        since = "" if reason.since_unix_s is None else f" (for {span(now_unix_s - reason.since_unix_s)})"
+        lines.append(f"{severity}  {_clean(reason.code):<{width}}  {_clean(reason.text)}{since}")
+        if reason.hint:
+            lines.append(f"{'':8}  {'':{width}}  hint: {_clean(reason.hint)}")
+    return lines
+
+
+def _facts(status: StatusView, *, now_unix_s: float) -> list[tuple[str, str]]:
+    """Name and text of every line below the reasons, in reading order."""
+    watch = f"{status.watch.mode}, {status.watch.detail}" if status.watch.detail else status.watch.mode
+    uptime = span(max(0.0, status.at_unix_s - status.started_unix_s))
+    facts = [
+        ("target", _target(status)),
+        ("process", _process(status, now_unix_s=now_unix_s)),
+        ("policy", _policy(status)),
+        ("proof", f"{_clean(status.proof.what)}, {moment(status.proof.proven_unix_s, now_unix_s=now_unix_s)}"),
+        ("drift", "none" if not status.drift_count else f"{status.drift_count}, see: kauditctl diff"),
+        ("mode", _mode(status, now_unix_s=now_unix_s)),
+        ("watch", _clean(watch)),
+    ]
+    if status.last_change is not None:
+        facts.append(("change", _change(status.last_change, now_unix_s=now_unix_s)))
+    facts.append(("daemon", f"{_clean(status.version)}, up {uptime}"))
+    return facts
+
+
+def _target(status: StatusView) -> str:
+    target = status.target
+    version = f" {_clean(target.version)}" if target.version else ""
+    absent = "" if target.present else ", missing"
+    return f"{_clean(target.kind)} {_clean(target.path)}{version}{absent}"
+
+
+def _process(status: StatusView, *, now_unix_s: float) -> str:
+    if status.process is None:
+        return "none running"
+    started = moment(status.process.started_unix_s, now_unix_s=now_unix_s)
+    return f"pid {status.process.pid}, started {started}"
+
+
+def _policy(status: StatusView) -> str:
+    policy = status.policy
+    rules = f"{policy.rule_count} rule{'' if policy.rule_count == 1 else 's'}"
+    digest = f", {policy.digest[:12]}" if policy.digest else ", not published"
+    return f"{_clean(policy.source)}, {rules}{digest}"
+
+
+def _mode(status: StatusView, *, now_unix_s: float) -> str:
+    words = [_clean(status.mode)]
+    if status.disabled:
+        words.append("disabled until apply")
+    if status.paused_until_unix_s is not None:
+        words.append(f"paused until {moment(status.paused_until_unix_s, now_unix_s=now_unix_s)}")
+    if status.contested:
+        words.append("contested")
+    return ", ".join(words)
+
+
+def _change(change: Change, *, now_unix_s: float) -> str:
+    at = change.started_unix_s if change.finished_unix_s is None else change.finished_unix_s
+    return f"#{change.id} {_clean(change.cause)}: {change.outcome.value}, {moment(at, now_unix_s=now_unix_s)}"
+
+
+def _clean(text: str) -> str:
+    return quote(text, limit=_TEXT_LIMIT)
+
+
+def _paint(text: str, code: str, *, colour: bool) -> str:
+    return f"\033[{code}m{text}\033[0m" if colour else text

@@ -1,0 +1,133 @@
+"""What the routes answer, where that is not a value of the engine as it stands. The OpenAPI schemas come from here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kauditd.core.model import ApiServerProcess, Change, Digest, Drift, Reason, Verdict
+from kauditd.engine.snapshot import ProofStatus, SettingsStatus, Snapshot, TargetStatus, WatchStatus
+
+API_LEVEL = 1
+"""Grows by one with every addition that a client may want to ask for; a removal would be /v2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySummary:
+    """The policy in force without its text; ``/v1/policy`` has that."""
+
+    source: str
+    digest: Digest | None
+    path: str
+    rule_count: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusView:
+    """The verdict with everything that it rests on. The texts and lists that may be long have routes of their own."""
+
+    sequence: int
+    at_unix_s: float
+    started_unix_s: float
+    version: str
+    verdict: Verdict
+    since_unix_s: float
+    sentence: str
+    reasons: tuple[Reason, ...]
+    mode: str
+    paused_until_unix_s: float | None
+    disabled: bool
+    contested: bool
+    target: TargetStatus
+    process: ApiServerProcess | None
+    policy: PolicySummary
+    settings: SettingsStatus
+    watch: WatchStatus
+    proof: ProofStatus
+    drift_count: int
+    last_change: Change | None
+    counters: Mapping[str, int | float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthView:
+    """The verdict and its sentence, for a probe that looks at the status code first."""
+
+    verdict: Verdict
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftView:
+    """Every difference between desired and observed; empty where there is none."""
+
+    drift: tuple[Drift, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesView:
+    """The newest changes first; ``total`` counts those that the journal in memory holds."""
+
+    total: int
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionView:
+    """The change that a request started, or null where there was nothing to change."""
+
+    change: Change | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitView:
+    """Whether the verdict waited for was there before the timeout, and the status at that moment."""
+
+    reached: bool
+    status: StatusView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionView:
+    """Which daemon answers, and which level of the API it speaks."""
+
+    version: str
+    api_level: int
+
+
+def newest_first(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """Changes by falling id, whatever order the engine keeps them in."""
+    return tuple(sorted(changes, key=lambda change: change.id, reverse=True))
+
+
+def status_view(snapshot: Snapshot) -> StatusView:
+    """The status that a snapshot shows."""
+    policy = snapshot.policy
+    return StatusView(
+        sequence=snapshot.sequence,
+        at_unix_s=snapshot.at_unix_s,
+        started_unix_s=snapshot.started_unix_s,
+        version=snapshot.version,
+        verdict=snapshot.verdict,
+        since_unix_s=snapshot.since_unix_s,
+        sentence=snapshot.sentence,
+        reasons=snapshot.reasons,
+        mode=snapshot.mode,
+        paused_until_unix_s=snapshot.paused_until_unix_s,
+        disabled=snapshot.disabled,
+        contested=snapshot.contested,
+        target=snapshot.target,
+        process=snapshot.process,
+        policy=PolicySummary(
+            source=policy.source,
+            digest=policy.digest,
+            path=policy.path,
+            rule_count=policy.rule_count,
+            problems=policy.problems,
+        ),
+        settings=snapshot.settings,
+        watch=snapshot.watch,
+        proof=snapshot.proof,
+        drift_count=len(snapshot.drift),
+        last_change=next(iter(newest_first(snapshot.changes)), None),
+        counters=snapshot.counters,
+    )
