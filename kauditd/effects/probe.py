@@ -8,6 +8,9 @@ process table and the log file.
 """
 
 import asyncio
+import errno
+import os
+import socket
 import ssl
 from dataclasses import dataclass
 from functools import cache
@@ -86,9 +89,18 @@ async def _ask(host: str, port: int, path: str, *, timeout_s: float) -> tuple[in
             return None, f"no answer from {where} within {timeout_s:g} s"
     except (_NotHttp, OSError, ValueError) as error:
         if status is None:
-            cause = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
-            return None, f"cannot ask {where}: {quote(cause, limit=_DETAIL_LIMIT)}"
+            return None, f"cannot ask {where}: {quote(_cause(error), limit=_DETAIL_LIMIT)}"
     return status, _explain(path, status, bytes(body))
+
+
+def _cause(error: Exception) -> str:
+    """The error in few words; asyncio and OpenSSL both put more into theirs than helps."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
+    code = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
+    if code is not None and code in errno.errorcode:
+        return os.strerror(code)
+    return str(error) or type(error).__name__
 
 
 async def _get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, where: str) -> int:
