@@ -39,6 +39,8 @@ check)
     stage check "$python" -m pytest tests/test_linters.py tests/test_layers.py tests/test_budgets.py
     ;;
 real)
+    # Built before the tests, where progress is seen; what cannot be built is skipped by its tests, with the reason.
+    "$python" -m tests.real.build
     stage real "$python" -m pytest -ra -m real --timeout=600 tests/real
     ;;
 *)
