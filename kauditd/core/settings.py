@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from kauditd.core.layout import POLICY_DIR, parent
+from kauditd.core.marked import Mapping, Node, Scalar, describe, is_null, nearest, plain_kind
 from kauditd.core.settings_table import (
     SECTIONS,
     SEED_MAX_AGE_DAYS,
@@ -16,7 +17,7 @@ from kauditd.core.settings_table import (
     Value,
     text_fault,
 )
-from kauditd.core.yamltext import Mapping, Node, Scalar, describe, is_null, nearest, plain_kind, read_yaml
+from kauditd.core.yamltext import read_yaml
 from kauditd.errors import BadFile, BadSettings, Problem, quote
 
 LIMIT_BYTES = 64 * 1024
