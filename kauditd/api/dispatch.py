@@ -22,6 +22,7 @@ from kauditd.api.limits import Limits
 from kauditd.api.metrics import CONTENT_TYPE
 from kauditd.api.slots import Slots
 from kauditd.api.table import Access, Row
+from kauditd.api.views import ActionView
 from kauditd.errors import KauditError, quote
 
 logger = logging.getLogger(__name__)
@@ -173,16 +174,23 @@ class Dispatcher:
             self._waits.give_back(role)
 
     async def _mutate(self, row: Row, call: Call) -> Reply:
-        """Runs a write as a task of its own: a client that goes away must not stop it half way."""
+        """Runs a write as a task of its own: a client that goes away must not stop it half way.
+
+        Where the engine takes longer than a request may, the answer is the change that it has opened meanwhile.
+        """
+        before = _newest_id(self._backend)
         task = asyncio.create_task(self._carry_out(row, call), name=f"api {row.path}")
         self._mutations.add(task)
         task.add_done_callback(self._mutations.discard)
         done, _late = await asyncio.wait({task}, timeout=self._limits.request_s * _PATIENCE)
-        if not done:
+        if done:
+            return task.result()
+        started = next((change for change in self._backend.snapshot().changes if change.id > before), None)
+        if started is None or row.result is not ActionView:
             raise Rejected(
                 "cannot say yet how it ends: the work goes on", kind="unavailable", hint="see: kauditctl history"
             )
-        return task.result()
+        return Reply(result=ActionView(change=started))
 
     async def _carry_out(self, row: Row, call: Call) -> Reply:
         verb, uid = row.path.rpartition("/")[2], call.peer.uid
@@ -196,6 +204,10 @@ class Dispatcher:
             raise
         logger.info("event=%s uid=%d outcome=accepted", verb, uid)
         return reply
+
+
+def _newest_id(backend: Backend) -> int:
+    return max((change.id for change in backend.snapshot().changes), default=0)
 
 
 def _respond(row: Row, reply: Reply) -> web.Response:

@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kauditd._version import VERSION
 from kauditd.api.access import Peer
 from kauditd.api.backend import Backend
 from kauditd.api.envelope import Rejected
 from kauditd.api.metrics import metrics_text
-from kauditd.api.render import status_text
+from kauditd.api.render import change_text, changes_text, status_text
 from kauditd.api.views import (
     API_LEVEL,
     ActionView,
@@ -86,8 +86,9 @@ async def get_plan(call: Call) -> Reply:
 
 
 async def get_policy(call: Call) -> Reply:
-    """The published policy with its text."""
-    return Reply(result=call.backend.snapshot().policy)
+    """The published policy with its text, or the text alone."""
+    policy = call.backend.snapshot().policy
+    return Reply(text=policy.text) if call.wants_text else Reply(result=policy)
 
 
 async def get_metrics(call: Call) -> Reply:
@@ -103,12 +104,18 @@ async def get_version(_call: Call) -> Reply:
 async def list_changes(call: Call) -> Reply:
     """The newest changes first."""
     changes = newest_first(call.backend.snapshot().changes)
-    return Reply(result=ChangesView(total=len(changes), changes=changes[: call.number("limit")]))
+    shown = changes[: call.number("limit")]
+    if call.wants_text:
+        return Reply(text=changes_text(shown, now_unix_s=call.now_unix_s, detailed=call.word("detail") == "1"))
+    return Reply(result=ChangesView(total=len(changes), changes=shown))
 
 
 async def get_change(call: Call) -> Reply:
     """One change with its timeline."""
-    return _change_reply(await call.backend.wait_change(call.change_id, timeout_s=0), call.change_id)
+    reply = _change_reply(await call.backend.wait_change(call.change_id, timeout_s=0), call.change_id)
+    if call.wants_text and isinstance(reply.result, Change):
+        return replace(reply, result=None, text=change_text(reply.result, now_unix_s=call.now_unix_s))
+    return reply
 
 
 async def wait_change(call: Call) -> Reply:
@@ -158,4 +165,5 @@ async def resume(call: Call) -> Reply:
 def _change_reply(change: Change | None, change_id: int) -> Reply:
     if change is None:
         raise Rejected(f"cannot show change {change_id}: unknown", kind="not-found", hint="see: kauditctl history")
-    return Reply(result=change, healthy=change.outcome in {Outcome.PROVEN, Outcome.UNPROVEN})
+    kept = change.outcome in {Outcome.PROVEN, Outcome.UNPROVEN}
+    return Reply(result=change, healthy=None if change.outcome is Outcome.OPEN else kept)

@@ -5,6 +5,7 @@ terminal's cursor. Colour comes only when asked for. Times are UTC with the dist
 """
 
 import time
+from collections.abc import Sequence
 
 from kauditd.api.views import StatusView
 from kauditd.core.model import Change, Reason, Severity, Verdict
@@ -49,10 +50,65 @@ def status_text(status: StatusView, *, now_unix_s: float, colour: bool) -> str:
     lines = [f"{word}  since {moment(status.since_unix_s, now_unix_s=now_unix_s)}", _clean(status.sentence)]
     if status.reasons:
         lines += ["", *_reasons(status.reasons, now_unix_s=now_unix_s, colour=colour)]
-    facts = _facts(status, now_unix_s=now_unix_s)
-    width = max(len(name) for name, _ in facts)
-    lines += ["", *(f"{name:<{width}}  {text}" for name, text in facts)]
+    lines += ["", *_aligned(_facts(status, now_unix_s=now_unix_s))]
     return "\n".join(lines) + "\n"
+
+
+def changes_text(changes: tuple[Change, ...], *, now_unix_s: float, detailed: bool) -> str:
+    """``kauditctl history``: one line per change, or with ``detailed`` each change with its timeline."""
+    if not changes:
+        return "no changes\n"
+    if detailed:
+        return "\n".join(change_text(change, now_unix_s=now_unix_s) for change in changes)
+    rows = [("id", "cause", "outcome", "started", "took", "summary")]
+    rows += [
+        (
+            f"{change.id}",
+            _clean(change.cause),
+            change.outcome.value,
+            moment(change.started_unix_s, now_unix_s=now_unix_s),
+            _took(change),
+            _clean(change.summary),
+        )
+        for change in changes
+    ]
+    return "".join(line + "\n" for line in _aligned(rows))
+
+
+def change_text(change: Change, *, now_unix_s: float) -> str:
+    """``kauditctl history ID``: what was done, how it ended, and every step with its distance from the start."""
+    facts = [
+        ("change", f"#{change.id} {_clean(change.cause)}"),
+        ("target", _clean(change.target)),
+        ("summary", _clean(change.summary)),
+        ("started", moment(change.started_unix_s, now_unix_s=now_unix_s)),
+        (
+            "outcome",
+            f"{change.outcome.value} after {_took(change)}" if change.finished_unix_s else change.outcome.value,
+        ),
+    ]
+    if change.reason:
+        facts.append(("reason", _clean(change.reason)))
+    facts += [("before", change.before[:12]), ("after", change.after[:12])]
+    lines = _aligned(facts)
+    if change.events:
+        start_unix_s = change.started_unix_s
+        lines.append("")
+        lines += _aligned(
+            [(f"{event.at_unix_s - start_unix_s:+8.1f} s", _clean(event.what), _clean(event.detail))
+             for event in change.events]
+        )  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _took(change: Change) -> str:
+    return "-" if change.finished_unix_s is None else span(change.finished_unix_s - change.started_unix_s)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows of equal length as lines with two spaces between the columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _reasons(reasons: tuple[Reason, ...], *, now_unix_s: float, colour: bool) -> list[str]:

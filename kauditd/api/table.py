@@ -58,8 +58,16 @@ class Row:
     statuses: tuple[int, ...] = (200,)
 
 
-def _read(path: str, handler: Handler, result: type, summary: str) -> Row:
-    return Row(method="GET", path=path, access=Access.READ, handler=handler, result=result, summary=summary)
+def _read(path: str, handler: Handler, result: type, summary: str, *, text_type: str = "") -> Row:
+    return Row(
+        method="GET",
+        path=path,
+        access=Access.READ,
+        handler=handler,
+        result=result,
+        summary=summary,
+        text_type=text_type,
+    )
 
 
 def _write(verb: str, handler: Handler, result: type, summary: str, *keys: Seconds) -> Row:
@@ -96,6 +104,7 @@ def build_table(*, wait_s: int) -> tuple[Row, ...]:
     wanted = Choice(
         name="for", text="The verdict to wait for.", default="protected", words=tuple(word.value for word in Verdict)
     )
+    detail = Choice(name="detail", text="1 gives every change its timeline.", default="0", words=("0", "1"))
     limit = Count(name="limit", text="How many changes at most.", default=100, minimum=1, maximum=1000)
     duration = Seconds(name="duration_s", text="How long to pause; null: until resume.", minimum=1, maximum=PAUSE_MAX_S)
     return (
@@ -106,10 +115,11 @@ def build_table(*, wait_s: int) -> tuple[Row, ...]:
         _read("/v1/drift", handlers.get_drift, DriftView, "Every difference between desired and observed"),
         _read("/v1/plan", handlers.get_plan, PlanStatus, "What apply would do now, with holds and text diff"),
         Row(method="GET", path="/v1/changes", access=Access.READ, handler=handlers.list_changes, result=ChangesView,
-            summary="Executed changes, the newest first", query=(limit,)),
-        _read("/v1/changes/{id}", handlers.get_change, Change, "One change with its timeline"),
+            summary="Executed changes, the newest first", query=(limit, detail), text_type="text/plain"),
+        _read("/v1/changes/{id}", handlers.get_change, Change, "One change with its timeline", text_type="text/plain"),
         _wait("/v1/changes/{id}/wait", handlers.wait_change, Change, "One change once it has ended", wait_s=wait_s),
-        _read("/v1/policy", handlers.get_policy, PolicyStatus, "The published policy with its text"),
+        _read("/v1/policy", handlers.get_policy, PolicyStatus, "The published policy with its text",
+              text_type="text/plain"),
         _read("/v1/version", handlers.get_version, VersionView, "The version of the daemon and of the API"),
         _wait("/v1/wait", handlers.wait_verdict, WaitView, "The status once the verdict is the one asked for",
               wait_s=wait_s, query=(wanted,)),

@@ -36,7 +36,6 @@ from kauditd.engine.snapshot import (
     WatchStatus,
 )
 
-
 NOW_UNIX_S = 1_795_525_212.0  # 2026-11-24 13:00:12 UTC
 BEFORE = Digest("a" * 64)
 AFTER = Digest("b" * 64)
@@ -91,8 +90,9 @@ def make_snapshot(
                             address="10.0.0.1", port=6443),
         process=ApiServerProcess(pid=4711, started_unix_s=NOW_UNIX_S - 3600, argv=("kube-apiserver", str(flag)),
                                  flags=(flag,)),
-        policy=PolicyStatus(source="profile default", digest=AFTER, path=f"/etc/kubernetes/audit/policy-{'b' * 12}.yaml",
-                            text="apiVersion: \"audit.k8s.io/v1\"\nkind: \"Policy\"\n", rule_count=6),
+        policy=PolicyStatus(source="profile default", digest=AFTER,
+                            path="/etc/kubernetes/audit/policy-bbbbbbbbbbbb.yaml",
+                            text='apiVersion: "audit.k8s.io/v1"\nkind: "Policy"\n', rule_count=6),
         settings=SettingsStatus(path="/etc/kauditd/kauditd.yaml", loaded_unix_s=NOW_UNIX_S - 7300,
                                 values={"mode": "enforce", "log.max_backups": 10}),
         drift=(Drift(code="flag-missing", subject="audit-log-path", severity=Severity.CRITICAL, text="not set",
@@ -115,6 +115,7 @@ class FakeBackend:
     calls: list[tuple[str, int, float | None]] = field(default_factory=list)
     outcome: Outcome = Outcome.PROVEN
     open_waits: int = 0
+    reason: str = ""
     fault: Exception | None = None
     nothing_to_do: bool = False
     act_delay_s: float = 0.0
@@ -168,13 +169,14 @@ class FakeBackend:
             self.open_waits -= 1
             await asyncio.sleep(min(timeout_s, 0.05))
             return change
-        ended = make_change(change_id, outcome=self.outcome, reason="the container died twice")
+        ended = make_change(change_id, outcome=self.outcome, reason=self.reason)
         self.publish(changes=tuple(ended if c.id == change_id else c for c in self.current.changes))
         return ended
 
     async def wait_snapshot(self, after_sequence: int, *, timeout_s: float) -> Snapshot:
-        end = asyncio.get_running_loop().time() + timeout_s
-        while self.current.sequence <= after_sequence and asyncio.get_running_loop().time() < end:
+        for _tick in range(int(timeout_s / 0.01) + 1):
+            if self.current.sequence > after_sequence:
+                break
             await asyncio.sleep(0.01)
         return self.current
 
