@@ -12,6 +12,9 @@ SETTINGS_FILE = "/etc/kauditd/kauditd.yaml"
 KUBEADM_TMP_DIR = "/etc/kubernetes/tmp"
 LOCK_FILE = "/run/kauditd/lock"
 
+_BEFORE_PATH = ("=", ",", ":", "://")
+"""What may stand before a path inside a word; any other character makes the root a part of a longer path."""
+
 
 def parent(path: str) -> str:
     """The directory part of an absolute path: ``parent("/a/b") == "/a"``, ``parent("/a") == "/"``."""
@@ -40,5 +43,11 @@ class Layout:
         return path
 
     def inside(self, text: str) -> bool:
-        """Whether a command-line word names a path inside the root (always true without a root)."""
-        return not self.root or self.root + "/" in text + "/"
+        """Whether a command-line word names a path inside the root (always true without a root).
+
+        The path may be the word itself, a flag's value, an item of a list or the path of a URL ("unix:///...").
+        """
+        if not self.root:
+            return True
+        *before, _ = f"{text}/".split(f"{self.root}/")
+        return any(b == "" or b.endswith(_BEFORE_PATH) for b in before)

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kauditd.core.drift import flags_agree
-from kauditd.core.model import Change, Desired, Drift, Reason, Severity, Verdict
+from kauditd.core.model import ApiServerProcess, Change, Desired, Drift, Reason, Severity, Verdict
 from kauditd.core.observed import Observed
+
+LONGEST_CYCLE_S = 15.0
+"""A proof may be this much younger than the look it is judged with: it is taken later in the same cycle."""
 
 _ORDER = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
@@ -42,13 +45,18 @@ class Facts:
 def judge(facts: Facts) -> Judgement:
     """The verdict of one cycle."""
     drift_reasons = [Reason(code=d.code, severity=d.severity, text=d.text, hint=d.hint) for d in facts.drift]
-    reasons = sorted((*drift_reasons, *facts.holds, *facts.troubles), key=lambda r: _ORDER[r.severity])
-    verdict, extra = _verdict(facts, reasons)
-    reasons = _without_repeats([*extra, *reasons])
-    return Judgement(verdict=verdict, reasons=tuple(reasons), sentence=_sentence(facts, verdict, reasons))
+    reasons = _by_weight([*drift_reasons, *facts.holds, *facts.troubles])
+    verdict, own = _verdict(facts, reasons)
+    leading = _without_repeats([*own, *reasons])
+    return Judgement(verdict=verdict, reasons=tuple(_by_weight(leading)), sentence=_sentence(facts, verdict, leading))
+
+
+def _by_weight(reasons: Sequence[Reason]) -> list[Reason]:
+    return sorted(reasons, key=lambda r: _ORDER[r.severity])
 
 
 def _verdict(facts: Facts, reasons: Sequence[Reason]) -> tuple[Verdict, list[Reason]]:
+    """The verdict and the reason that it brings along, which leads the sentence."""
     process = facts.observed.process
     if facts.open_change is not None:
         change = facts.open_change
@@ -57,12 +65,28 @@ def _verdict(facts: Facts, reasons: Sequence[Reason]) -> tuple[Verdict, list[Rea
     if process is None:
         text = "no API server is to be seen on this node"
         return Verdict.UNKNOWN, [Reason(code="no-api-server", severity=Severity.WARNING, text=text)]
-    if facts.desired is None or not flags_agree(facts.desired, process):
-        return Verdict.UNPROTECTED, []
+    if (off := _audit_off(facts, process, reasons)) is not None:
+        return Verdict.UNPROTECTED, off
     if (stale := _stale_proof(facts)) is not None:
         return Verdict.UNPROTECTED, [stale]
-    heavy = any(r.severity is not Severity.INFO for r in reasons)
-    return (Verdict.DEGRADED if heavy else Verdict.PROTECTED), []
+    if any(r.severity is not Severity.INFO for r in reasons):
+        return Verdict.DEGRADED, []
+    text = f"the running API server (pid {process.pid}) carries every flag, and its last proof is fresh"
+    return Verdict.PROTECTED, [Reason(code="audit-proven", severity=Severity.INFO, text=text)]
+
+
+def _audit_off(facts: Facts, process: ApiServerProcess, reasons: Sequence[Reason]) -> list[Reason] | None:
+    """Reasons (perhaps given already) why the running process is not what is desired; None where it is."""
+    if facts.desired is None or not facts.desired.flags:
+        # Nothing asked is nothing proven: every process carries all of no flags.
+        text = "no audit flag is asked for: there is no usable policy, or audit is disabled"
+        return [Reason(code="nothing-desired", severity=Severity.CRITICAL, text=text, hint="kauditctl policy show")]
+    if flags_agree(facts.desired, process):
+        return None
+    if any(r.code == "process-differs" for r in reasons):
+        return []
+    text = f"the running API server (pid {process.pid}) does not carry the flags"
+    return [Reason(code="process-differs", severity=Severity.CRITICAL, text=text, hint="kauditctl doctor")]
 
 
 def _stale_proof(facts: Facts) -> Reason | None:
@@ -72,9 +96,11 @@ def _stale_proof(facts: Facts) -> Reason | None:
         text = "the running API server was never proven to write its audit log"
     else:
         age_s = facts.observed.at_unix_s - proven
-        if -facts.proof_lifetime_s <= age_s <= facts.proof_lifetime_s:
+        if -LONGEST_CYCLE_S <= age_s < facts.proof_lifetime_s:
             return None
         text = f"the last proof is {age_s:.0f} s old"
+        if age_s < 0:
+            text = f"the last proof lies {-age_s:.0f} s ahead of the clock, which was set back"
     return Reason(code="proof-stale", severity=Severity.CRITICAL, text=text, hint="kauditctl doctor")
 
 
