@@ -1,8 +1,9 @@
 """Desired against observed: every difference as one ``Drift`` with a stable code."""
 
 from kauditd.core.layout import POLICY_DIR, parent
-from kauditd.core.model import ApiServerProcess, Desired, Drift, Edit, Severity
+from kauditd.core.model import ApiServerProcess, Desired, Drift, Edit, ManifestView, Severity
 from kauditd.core.observed import LogDirectory, Observed, PolicyFile, PolicyFileState
+from kauditd.errors import quote
 
 MANIFEST_CODES = frozenset(
     {
@@ -26,12 +27,15 @@ FOREIGN_FLAGS = {
 }
 """Audit flags that are somebody else's and that weaken the trail: the value that does not, and why."""
 
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+"""What Go's strconv.ParseBool, which reads boolean flags, takes for false."""
+
 
 def find_drift(desired: Desired, observed: Observed) -> tuple[Drift, ...]:
     """All differences, the ones that matter most first: file, process, surroundings."""
     found = [*_manifest_drift(observed), *_shadow_drift(observed)]
     if observed.view is not None:
-        found += _foreign_flag_drift(observed)
+        found += _foreign_flag_drift(desired, observed.view)
     if (process := observed.process) is not None:
         found += _process_drift(desired, observed, process)
     if observed.policy_file is not None:
@@ -125,23 +129,23 @@ def _shadow_drift(observed: Observed) -> list[Drift]:
     ]
 
 
-def _foreign_flag_drift(observed: Observed) -> list[Drift]:
-    view = observed.view
+def _foreign_flag_drift(desired: Desired, view: ManifestView) -> list[Drift]:
     found = []
     for name, (good, why) in FOREIGN_FLAGS.items():
-        value = None if view is None else view.flag(name)
-        if value is not None and value != good:
-            found.append(
-                Drift(
-                    code="flag-foreign",
-                    subject=name,
-                    severity=Severity.WARNING,
-                    text=f"--{name}={value} is set by somebody else: {why}",
-                    hint=f"remove it or set it to {good}; kauditd leaves it alone",
-                    expected=good,
-                    found=value,
-                )
+        value = view.flag(name)
+        if value is None or desired.flag(name) is not None or ("false" if value in _FALSE else value) == good:
+            continue
+        found.append(
+            Drift(
+                code="flag-foreign",
+                subject=name,
+                severity=Severity.WARNING,
+                text=f"--{name}={quote(value)} is set by somebody else: {why}",
+                hint=f"remove it or set it to {good}; kauditd leaves it alone",
+                expected=good,
+                found=value,
             )
+        )
     return found
 
 

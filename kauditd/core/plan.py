@@ -103,8 +103,9 @@ def render_diff(path: str, before: bytes | None, after: bytes) -> str:
     if before == after:
         return ""
     old = [] if before is None else _lines(before)
-    source = "/dev/null" if before is None else f"a{path}"
-    diff = unified_diff(old, _lines(after), source, f"b{path}", n=3)
+    end = "\t" if " " in path else ""  # patch(1) ends a name at its first space, unless a tab ends it
+    source = "/dev/null" if before is None else f"a{path}{end}"
+    diff = unified_diff(old, _lines(after), source, f"b{path}{end}", n=3)
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in diff)
 
 
