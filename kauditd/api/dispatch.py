@@ -185,6 +185,7 @@ class Dispatcher:
         done, _late = await asyncio.wait({task}, timeout=self._limits.request_s * _PATIENCE)
         if done:
             return task.result()
+        task.add_done_callback(_log_late_fault)
         started = next((change for change in self._backend.snapshot().changes if change.id > before), None)
         if started is None or row.result is not ActionView:
             raise Rejected(
@@ -204,6 +205,13 @@ class Dispatcher:
             raise
         logger.info("event=%s uid=%d outcome=accepted", verb, uid)
         return reply
+
+
+def _log_late_fault(task: asyncio.Task[Reply]) -> None:
+    """Nobody waits for this task any more, so a bug in it is said here."""
+    fault = None if task.cancelled() else task.exception()
+    if fault is not None and not isinstance(fault, KauditError):
+        logger.error("Cannot finish a request that went on without its client", exc_info=fault)
 
 
 def _newest_id(backend: Backend) -> int:
