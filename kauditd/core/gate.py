@@ -15,7 +15,8 @@ from enum import StrEnum
 
 from kauditd.core.drift import flags_agree
 from kauditd.core.model import ApiServerProcess, Desired
-from kauditd.core.observed import Observed
+from kauditd.core.observed import ContainerEnd, Observed
+from kauditd.errors import quote
 
 LONGEST_LOOK_S = 15.0
 """No longer time than this counts between two looks (0.5 s apart): more is a stepped clock or a suspended machine."""
@@ -40,6 +41,7 @@ class GateState:
     ``old_pid`` and ``old_started_unix_s`` name the process that served at the write (None: there was none).
     ``seen`` are the (pid, start) of new processes that appeared since. ``alive`` is true once a kubelet or an API
     server was seen, so that a kubelet that is just being restarted is not taken for a machine image.
+    ``ended_before`` is the container that had ended when the gate was first looked at: no fault of the change.
     ``looked_unix_s`` is the last look, ``waited_s`` the time since the write and ``since_end_s`` the time since the
     end of the old process, both as the gate counts it.
     """
@@ -51,6 +53,7 @@ class GateState:
     seen: tuple[tuple[int, float], ...] = ()
     phase: Phase = Phase.OLD_ENDS
     alive: bool = False
+    ended_before: ContainerEnd | None = None
     looked_unix_s: float | None = None
     waited_s: float = 0.0
     since_end_s: float = 0.0
@@ -117,7 +120,10 @@ def judge(state: GateState, desired: Desired, observed: Observed, deadlines: Dea
 
 def _follow(state: GateState, observed: Observed) -> tuple[GateState, ApiServerProcess | None]:
     """Bring times and processes up to date; the old process while it still runs."""
-    looked = state.written_unix_s if state.looked_unix_s is None else state.looked_unix_s
+    looked = state.looked_unix_s
+    if looked is None:
+        looked = state.written_unix_s
+        state = replace(state, ended_before=observed.ended)
     elapsed_s = min(max(0.0, observed.at_unix_s - looked), LONGEST_LOOK_S)
     state = replace(state, looked_unix_s=observed.at_unix_s, waited_s=state.waited_s + elapsed_s)
     old, new = None, []
@@ -172,12 +178,26 @@ def _judge_new(state: GateState, desired: Desired, observed: Observed, deadlines
         return Passed(state=replace(state, phase=Phase.READY), proven=True, text=text)
     phase, text, code = missing
     state = replace(state, phase=phase)
-    dead = len(state.seen) - len(observed.processes)
+    ends = _count_ends(state.ended_before, observed.ended)
+    if observed.ended is not None and ends and observed.ended.blames_audit:
+        return Failed(
+            state=state, code="audit-blamed", text=f"the new API server gave up: {quote(observed.ended.last_line)}"
+        )
+    dead = max(len(state.seen) - len(observed.processes), ends)
     if dead >= 2:
         return Failed(state=state, code="crash-loop", text=f"the new API server died {dead} times")
     if state.since_end_s > deadlines.gate_s:
         return Failed(state=state, code=code, text=f"{text} {state.since_end_s:.0f} s after the old one ended")
     return Waiting(state=state, text=text)
+
+
+def _count_ends(before: ContainerEnd | None, now: ContainerEnd | None) -> int:
+    """How many containers ended since the first look, also those that no look at the process table met."""
+    if now is None:
+        return 0
+    if before is not None and before.pod_uid == now.pod_uid:
+        return max(0, now.attempt - before.attempt)
+    return now.attempt + 1
 
 
 def _missing(desired: Desired, observed: Observed, current: ApiServerProcess | None) -> tuple[Phase, str, str] | None:

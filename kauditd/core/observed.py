@@ -66,10 +66,31 @@ class HealthFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerEnd:
+    """The API server container that ended last, from the pod's log directory that the kubelet keeps.
+
+    ``pod_uid`` and ``attempt`` (from 0) name it: /var/log/pods/kube-system_kube-apiserver-NODE_UID/ holds one
+    ATTEMPT.log per start, and the kubelet deletes it about a second after the next attempt ended. ``last_line`` is
+    what the container said last, without the CRI prefix.
+    """
+
+    pod_uid: str
+    attempt: int
+    last_line: str = ""
+
+    @property
+    def blames_audit(self) -> bool:
+        """Whether the API server gave up because of an audit flag, the policy or the log: its last line says so."""
+        gave_up = self.last_line.startswith("Error: ") or '"command failed"' in self.last_line
+        return gave_up and "audit" in self.last_line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """One look at the node. ``edited`` is what an edit towards the desired state would do to ``manifest``.
 
     ``processes`` holds the API servers of this target only. ``health`` is None where nothing was asked.
+    ``ended`` is None where no container is known to have ended: a process that lives 0.1-0.6 s is often not seen.
     """
 
     at_unix_s: float
@@ -82,6 +103,7 @@ class Observed:
     kubelet_started_unix_s: float | None = None
     kubeadm_pid: int | None = None
     health: HealthFacts | None = None
+    ended: ContainerEnd | None = None
     policy_file: PolicyFile | None = None
     log_directory: LogDirectory | None = None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from kauditd.core.drift import flags_agree
 from kauditd.core.model import ApiServerProcess, Change, Desired, Drift, Reason, Severity, Verdict
@@ -127,6 +128,8 @@ def _sentence(facts: Facts, verdict: Verdict, reasons: Sequence[Reason]) -> str:
             return f"audit is NOT proven: {_first_heavy(reasons)}"
         case Verdict.UNKNOWN:
             return _first_heavy(reasons)
+        case _:
+            assert_never(verdict)
 
 
 def _server(facts: Facts) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kauditd.core.gate import Deadlines, Failed, GateResult, GateState, Passed, Phase, Waiting, begin, judge
 from kauditd.core.model import ApiServerProcess, Desired
-from kauditd.core.observed import HealthFacts
+from kauditd.core.observed import ContainerEnd, HealthFacts, Observed
 from tests.core.builders import DESIRED, NOTHING, NOW, OURS, READY, REFUSED, STARTING, audited, observed, process
 
 DEADLINES = Deadlines(gate_s=120.0, overlap_s=300.0)
@@ -355,3 +355,45 @@ def test_restart_of_kauditd_inside_the_gate_knows_the_old_process() -> None:
     result = judge(begin(NOW, (newer,)), DESIRED, observed(NOW + 50, processes=(newer,)), DEADLINES)
     assert isinstance(result, Passed)
     assert result.proven
+
+
+def container(attempt: int, line: str = "", uid: str = "new") -> ContainerEnd:
+    return ContainerEnd(pod_uid=uid, attempt=attempt, last_line=line)
+
+
+def judged(*looks: Observed) -> GateResult:
+    result: GateResult = Waiting(state=begin(NOW, ()), text="")
+    for look in looks:
+        assert isinstance(result, Waiting)
+        result = judge(result.state, DESIRED, look, DEADLINES)
+    return result
+
+
+def test_attempts_that_no_look_met_are_counted_by_their_logs() -> None:
+    """Between two looks the process came and went; the kubelet's log directory remembers."""
+    looks = [observed(NOW + n, processes=(), ended=container(a)) for n, a in ((2, 0), (3, 1))]
+    first = observed(NOW + 1, processes=(), ended=None)
+    assert isinstance(judged(first, looks[0]), Waiting)
+    result = judged(first, *looks)
+    assert isinstance(result, Failed)
+    assert result.code == "crash-loop"
+
+
+@pytest.mark.parametrize("uid", ["old", "new"])
+def test_last_words_name_an_audit_flag(uid: str) -> None:
+    line = "Error: unknown flag: --audit-log-maxsizes"
+    before = observed(NOW + 1, processes=(), ended=container(3, line, uid="old"))
+    assert isinstance(judged(before, before), Waiting), "what ended before the gate is no fault of the change"
+    after = container(4, line, uid="old") if uid == "old" else container(0, line)
+    result = judged(before, observed(NOW + 2, processes=(), ended=after))
+    assert isinstance(result, Failed)
+    assert result.code == "audit-blamed"
+    assert line in result.text
+
+
+def test_last_words_of_another_kind_are_one_death() -> None:
+    """Killed for memory, say: the next attempt gets its chance."""
+    looks = (None, container(0, 'I1123 audit.go:1] "wrote"'), container(0, "Error: unknown flag: --colour"))
+    for ended in looks:
+        first = observed(NOW + 1, processes=(), ended=None)
+        assert isinstance(judged(first, observed(NOW + 2, processes=(), ended=ended)), Waiting)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kauditd.core.observed import HealthFacts
+from kauditd.core.observed import ContainerEnd, HealthFacts
 from tests.core.builders import NOW, audited, observed, process
 
 
@@ -26,3 +26,22 @@ def test_kubelet_or_server_is_something_to_break(servers: int, kubelet: float | 
 def test_ready_is_200_or_a_handler_that_refuses_strangers(status: int | None, *, ready: bool) -> None:
     """403 is said on the way up, before the RBAC cache is filled: a server that starts."""
     assert HealthFacts(livez=200, readyz=status).ready is ready
+
+
+@pytest.mark.parametrize(
+    ("line", "blames"),
+    [
+        ("Error: unknown flag: --audit-log-maxsizes", True),
+        ('Error: invalid argument "thirty" for "--audit-log-maxage" flag: strconv.ParseInt: invalid syntax', True),
+        ('E1123 run.go:72] "command failed" err="loading audit policy file: failed decoding: yaml: line 4"', True),
+        ('E1123 run.go:72] "command failed" err="ensureLogFile: open /var/log/kubernetes/audit: is a directory"', True),
+        ('E1123 run.go:72] "command failed" err="--audit-log-maxsize -1 can\'t be a negative number"', True),
+        ('E1123 run.go:72] "command failed" err="context deadline exceeded"', False),
+        ("Error: unknown flag: --colour", False),
+        ("I1123 audit.go:1] audit backend started", False),
+        ("", False),
+    ],
+)
+def test_last_line_of_an_api_server_that_gave_up(line: str, *, blames: bool) -> None:
+    """Lines as kube-apiserver v1.37.2 wrote them; a dead etcd is not blamed on the change."""
+    assert ContainerEnd(pod_uid="u", attempt=0, last_line=line).blames_audit is blames
