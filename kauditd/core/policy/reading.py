@@ -184,7 +184,9 @@ class _Reader:
     def _rule(self, node: Node, path: str) -> Rule:
         if not isinstance(node, Mapping):
             hint = "a rule begins with - level:"
-            self._complain(node, path, f"expected a rule, found {describe(node)}", hint)
+            # An entry without content (a stray -) is a rule without level to the API server.
+            key = f"{path}.level" if is_null(node) else path
+            self._complain(node, key, f"expected a rule, found {describe(node)}", hint)
             return Rule(level=Level.METADATA)
         prefix = f"{path}."
         fields = self._fields(node, prefix, _RULE_KEYS)
