@@ -159,7 +159,7 @@ def _read(pid: int, name: str, *, limit_bytes: int = _READ_BYTES) -> bytes:
     """
     content = b""
     with suppress(OSError):
-        descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"{psutil.PROCFS_PATH}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             # The kernel may hand out a page at a time.
             while len(content) < limit_bytes and (chunk := os.read(descriptor, limit_bytes - len(content))):

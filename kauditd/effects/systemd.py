@@ -43,6 +43,12 @@ class Notifier:
                 # A service manager that does not read must not hang the loop; sdnotify drops what takes longer.
                 self._sender.socket.settimeout(_SEND_TIMEOUT_S)
 
+    def close(self) -> None:
+        """Give the socket back; what is said afterwards is lost. At the latest the end of the process does it."""
+        sender, self._sender = self._sender, None
+        if sender is not None and sender.socket is not None:
+            sender.socket.close()
+
     def _send(self, state: str) -> None:
         if self._sender is not None:
             self._sender.notify(state)
