@@ -87,12 +87,16 @@ class Splice:
 class EditRecord:
     """All that ``strip`` needs to give the original bytes back. Plain values, so that it can be journalled.
 
-    ``splices`` are in document order. ``before`` and ``after`` are the digests of the two texts.
+    ``splices`` are in document order. ``before`` and ``after`` are the digests of the two texts. ``edits`` say what
+    the splices mean, so that our lines are still found after others changed theirs; ``created`` names the keys that
+    were not there before (``volumes``, ``volumeMounts``, ``annotations``).
     """
 
     before: Digest
     after: Digest
     splices: tuple[Splice, ...]
+    edits: tuple[Edit, ...] = ()
+    created: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
