@@ -4,6 +4,10 @@ Upstream: apiserver ``pkg/audit/policy/reader.go`` and ``checker.go``, ``pkg/api
 independent reading of the same facts as ``kauditd.core`` has, so that the tests do not compare a mistake with itself.
 """
 
+import codecs
+import json
+import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +21,7 @@ POLICY_KEYS = frozenset({"apiVersion", "kind", "metadata", "omitManagedFields", 
 RULE_CONDITIONS = ("users", "userGroups", "verbs", "namespaces", "resources", "nonResourceURLs")
 RULE_KEYS = frozenset({"level", "omitStages", "omitManagedFields", *RULE_CONDITIONS})
 RESOURCE_KEYS = frozenset({"group", "resources", "resourceNames"})
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 WILDCARD_GROUP_SINCE = (1, 36)
 
 
@@ -43,7 +48,8 @@ class GroupResources:
         # "pods/*" also matches plain "pods": upstream trims the star and compares the resource alone.
         spellings = {"*", f"{info.resource}/*", info.resource}
         if info.subresource:
-            spellings ^= {info.resource, f"{info.resource}/{info.subresource}", f"*/{info.subresource}"}
+            spellings -= {info.resource}
+            spellings |= {f"{info.resource}/{info.subresource}", f"*/{info.subresource}"}
         return not spellings.isdisjoint(self.resources)
 
 
@@ -118,11 +124,12 @@ def load_policy(content: bytes, *, minor: int) -> Policy:
     if version != API_VERSION or kind != "Policy":
         scheme = 'in scheme "pkg/runtime/scheme.go:111"'
         raise PolicyRefused(f'failed decoding: no kind "{kind}" is registered for version "{version}" {scheme}')
-    warnings = [f'unknown field "{key}"' for key in document if key not in POLICY_KEYS]
+    lenient = [f'unknown field "{key}"' for key in document if key not in POLICY_KEYS]
     problems: list[str] = []
+    _check_boolean(document, "omitManagedFields")
     omitted = _strings(document, "omitStages")
     rules = tuple(
-        _rule(_mapping(entry, "rules"), index=index, minor=minor, warnings=warnings, problems=problems)
+        _rule(_mapping(entry, "rules"), index=index, minor=minor, lenient=lenient, problems=problems)
         for index, entry in enumerate(_list(document, "rules"))
     )
     problems += _stage_problems(omitted, "omitStages")
@@ -131,21 +138,33 @@ def load_policy(content: bytes, *, minor: int) -> Policy:
         raise PolicyRefused(unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]")
     if not rules:
         raise PolicyRefused("loaded illegal policy with 0 rules")
-    return Policy(rules=rules, omit_stages=omitted, warnings=tuple(warnings))
+    return Policy(rules=rules, omit_stages=omitted, warnings=tuple(lenient))
 
 
 def _decode(content: bytes) -> object:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    # go-yaml v2 reads YAML 1.1 and only the first document.
-    loader = YAML(typ="safe", pure=True)
-    loader.version = (1, 1)
-    loader.allow_duplicate_keys = True
     try:
-        return next(iter(loader.load_all(content.decode("utf-8", "replace"))), None)
+        if content.lstrip().startswith(b"{"):
+            return json.loads(content.decode("utf-8", "replace"))
+        # go-yaml v2 reads YAML 1.1 and only the first document.
+        loader = YAML(typ="safe", pure=True)
+        loader.version = (1, 1)
+        loader.allow_duplicate_keys = True
+        text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return next(iter(loader.load_all(text)), None)
+    except json.JSONDecodeError as exc:
+        message = f"json parse error: {exc.msg.lower()}"
+        raise PolicyRefused(f"failed decoding: couldn't get version/kind; {message}") from exc
+    except UnicodeDecodeError as exc:
+        raise PolicyRefused("failed decoding: yaml: invalid leading UTF-8 octet") from exc
     except YAMLError as exc:
         raise PolicyRefused(f"failed decoding: yaml: {_as_libyaml(exc)}") from exc
+    except (ValueError, KeyError, RecursionError) as exc:
+        raise PolicyRefused("failed decoding: yaml: cannot decode a scalar") from exc
 
 
 def _as_libyaml(exc: Exception) -> str:
@@ -165,9 +184,10 @@ def _as_libyaml(exc: Exception) -> str:
     return problem if line is None else f"line {line + 1}: {problem}"
 
 
-def _rule(entry: Mapping[str, object], *, index: int, minor: int, warnings: list[str], problems: list[str]) -> Rule:
+def _rule(entry: Mapping[str, object], *, index: int, minor: int, lenient: list[str], problems: list[str]) -> Rule:
     place = f"rules[{index}]"
-    warnings += [f'unknown field "{place}.{key}"' for key in entry if key not in RULE_KEYS]
+    lenient += [f'unknown field "{place}.{key}"' for key in entry if key not in RULE_KEYS]
+    _check_boolean(entry, "omitManagedFields")
     level = entry.get("level") or ""
     if not level:
         problems.append(f"{place}.level: Required value")
@@ -175,7 +195,7 @@ def _rule(entry: Mapping[str, object], *, index: int, minor: int, warnings: list
         supported = ", ".join(f'"{known}"' for known in LEVELS)
         problems.append(f'{place}.level: Unsupported value: "{level}": supported values: {supported}')
     resources = tuple(
-        _group_resources(_mapping(item, "resources"), place=place, warnings=warnings)
+        _group_resources(_mapping(item, "resources"), place=place, lenient=lenient)
         for item in _list(entry, "resources")
     )
     urls = _strings(entry, "nonResourceURLs")
@@ -202,11 +222,16 @@ def _rule(entry: Mapping[str, object], *, index: int, minor: int, warnings: list
     )
 
 
-def _group_resources(entry: Mapping[str, object], *, place: str, warnings: list[str]) -> GroupResources:
-    warnings += [f'unknown field "{place}.resources[].{key}"' for key in entry if key not in RESOURCE_KEYS]
+def _group_resources(entry: Mapping[str, object], *, place: str, lenient: list[str]) -> GroupResources:
+    lenient += [f'unknown field "{place}.resources[].{key}"' for key in entry if key not in RESOURCE_KEYS]
     group = entry.get("group")
+    if group is not None and not isinstance(group, str):
+        raise PolicyRefused(
+            "failed decoding: json: cannot unmarshal into Go struct field GroupResources.rules.resources.group "
+            "of type string"
+        )
     return GroupResources(
-        group=str(group) if group is not None else "",
+        group=group or "",
         resources=_strings(entry, "resources"),
         names=_strings(entry, "resourceNames"),
     )
@@ -215,9 +240,8 @@ def _group_resources(entry: Mapping[str, object], *, place: str, warnings: list[
 def _resource_problems(resources: Sequence[GroupResources], place: str, minor: int) -> list[str]:
     problems = []
     for entry in resources:
-        if entry.group == "*" and (1, minor) >= WILDCARD_GROUP_SINCE:
-            continue
-        if entry.group and not all(c.islower() or c.isdigit() or c in ".-" for c in entry.group):
+        wildcard = entry.group == "*" and (1, minor) >= WILDCARD_GROUP_SINCE
+        if entry.group and not wildcard and (len(entry.group) > 253 or not SUBDOMAIN.fullmatch(entry.group)):
             problems.append(
                 f'{place}.resources.group: Invalid value: "{entry.group}": a lowercase RFC 1123 subdomain must '
                 "consist of lower case alphanumeric characters, '-' or '.', and must start and end with an "
@@ -273,6 +297,11 @@ def _mapping(value: object, key: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise PolicyRefused(f"failed decoding: json: cannot unmarshal into Go struct field Policy.{key} of type struct")
     return {str(name): item for name, item in value.items()}
+
+
+def _check_boolean(entry: Mapping[str, object], key: str) -> None:
+    if not isinstance(entry.get(key), (bool, type(None))):
+        raise PolicyRefused(f"failed decoding: json: cannot unmarshal into Go struct field Policy.{key} of type bool")
 
 
 def _strings(entry: Mapping[str, object], key: str) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ No cleaning of the path, the shape alone decides whether a request is for a reso
 value is ``false`` or ``0``.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote, unquote_plus
 
 VERBS: Mapping[str, str] = {
     "POST": "create",
@@ -17,6 +18,8 @@ VERBS: Mapping[str, str] = {
     "DELETE": "delete",
 }
 LONG_RUNNING_SUBRESOURCES = frozenset({"attach", "exec", "proxy", "log", "portforward"})
+ABSOLUTE_FORM = re.compile(r"https?://[^/?]*")
+BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 SPECIAL_VERBS = frozenset({"proxy", "watch"})
 
@@ -61,7 +64,7 @@ class RequestInfo:
 
 def read_request_info(method: str, target: str) -> RequestInfo:
     """Method and request target ("/api/v1/pods?watch=1") as the audit policy sees them."""
-    raw_path, _, query = target.partition("?")
+    raw_path, _, query = ABSOLUTE_FORM.sub("", target).partition("?")
     path = unquote(raw_path)
     parts = path.strip("/").split("/") if path.strip("/") else []
     other = RequestInfo(path=path, verb=method.lower())
@@ -112,10 +115,17 @@ def _collection_verb(verb: str, name: str, query: str) -> tuple[str, str]:
     if verb == "delete":
         return "deletecollection", name
     options: dict[str, str] = {}
-    for key, value in parse_qsl(query, keep_blank_values=True):
-        options.setdefault(key, value)
+    for pair in query.split("&"):
+        # Go drops a pair with a semicolon or a bad escape, alone; of several values the first counts.
+        if ";" in pair or BAD_ESCAPE.search(pair):
+            continue
+        key, _, value = pair.partition("=")
+        options.setdefault(unquote_plus(key), unquote_plus(value))
     watch = options.get("watch")
     verb = "watch" if watch is not None and watch.lower() not in ("false", "0") else "list"
+    # Where any list option does not parse, the name in the field selector is lost.
+    if not all(re.fullmatch(r"[+-]?\d+", options.get(option, "0") or "0") for option in ("limit", "timeoutSeconds")):
+        return verb, ""
     for term in options.get("fieldSelector", "").split(","):
         key, equals, value = term.partition("=")
         if key == "metadata.name" and equals:
