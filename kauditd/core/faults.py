@@ -91,7 +91,7 @@ def file_fault(error: OSError, *, verb: str, path: str) -> FileFault:
 def renamed_fault(error: OSError, *, path: str) -> RenamedFault:
     """``error`` of the directory's fsync, after the rename: in place, perhaps not for good."""
     cause, hint = explain(error)
-    message = f"cannot make the new {quote(path)} durable: it is in place, but syncing its directory failed: {cause}"
+    message = f"cannot make the new {quote(path)} durable (it is in place, its directory was not synced): {cause}"
     return RenamedFault(message, path=path, errno_name=errno_name(error.errno), hint=hint)
 
 

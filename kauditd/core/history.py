@@ -134,17 +134,23 @@ def compact(records: Iterable[Record], *, keep_changes: int) -> tuple[Record, ..
     changes = fold(known)
     newest = {c.id for c in changes[max(0, len(changes) - keep_changes) :]}
     dropped = {c.id for c in changes if c.id not in newest and c.outcome is not Outcome.OPEN}
-    return tuple(r for r in known if not (_is_ours(r) and r.get("id") in dropped))
+    return tuple(r for r in known if _number(r) not in dropped)
 
 
 def _is_ours(record: Mapping[str, object]) -> bool:
-    return record.get("v") == VERSION and record.get("type") in {"intent", "event", "outcome"}
+    return record.get("v") == VERSION and record.get("type") in ("intent", "event", "outcome")
+
+
+def _number(record: Mapping[str, object]) -> int:
+    """The id of the change that a record of ours belongs to, 0 for every other record."""
+    number = record.get("id")
+    return number if _is_ours(record) and type(number) is int else 0
 
 
 def _next(changes: Mapping[int, Change], record: Mapping[str, object]) -> Change | None:
     """The change that ``record`` leads to, or None where it says nothing."""
-    number = record.get("id")
-    if not _is_ours(record) or type(number) is not int:
+    number = _number(record)
+    if number < 1:
         return None
     known = changes.get(number)
     if record["type"] == "intent":

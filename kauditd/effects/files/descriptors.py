@@ -45,7 +45,7 @@ def closing(descriptor: int) -> Iterator[int]:
 
 def open_directory(path: str) -> int:
     """A descriptor of the directory ``path``, which may be reached through links (the kubelet follows them too)."""
-    return os.open(os.path.realpath(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return os.open(os.path.realpath(path, strict=True), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def open_for_reading(name: str, *, directory: int | None = None, follow: bool = False) -> int:

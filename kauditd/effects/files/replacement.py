@@ -106,7 +106,10 @@ class _Protocol:
                         self._at("replace.before-rename")
                         os.rename(temp, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
                 self._at("replace.renamed")
-                return self._settle(old, new)
+                try:
+                    return self._settle(old, new)
+                except OSError as error:
+                    raise faults.renamed_fault(error, path=self._path) from error
 
     def _fill(self, old: int, new: int) -> None:
         """The temporary file: dressed like the old one before it holds data, then written and synced."""
@@ -120,10 +123,7 @@ class _Protocol:
 
     def _settle(self, old: int, new: int) -> FileId:
         """After the rename: make the name durable, then tell whether it replaced what was looked at."""
-        try:
-            descriptors.sync_directory(self._directory)
-        except OSError as error:
-            raise faults.renamed_fault(error, path=self._path) from error
+        descriptors.sync_directory(self._directory)
         self._at("replace.directory-synced")
         gone = os.fstat(old)
         expected = self._request.expected_id

@@ -1,0 +1,1 @@
+"""The file system, without faults: those are next door."""
