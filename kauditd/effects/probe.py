@@ -10,7 +10,6 @@ process table and the log file.
 import asyncio
 import errno
 import os
-import socket
 import ssl
 from dataclasses import dataclass
 from functools import cache
@@ -70,7 +69,7 @@ def _context() -> ssl.SSLContext:
 
 async def _ask(host: str, port: int, path: str, *, timeout_s: float) -> tuple[int | None, str]:
     """Status and detail of one GET; the status is None where no HTTP answer came."""
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = quote(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", limit=_DETAIL_LIMIT)
     status: int | None = None
     body = bytearray()
     try:
@@ -95,12 +94,15 @@ async def _ask(host: str, port: int, path: str, *, timeout_s: float) -> tuple[in
 
 def _cause(error: Exception) -> str:
     """The error in few words; asyncio and OpenSSL both put more into theirs than helps."""
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or error}"
-    code = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
-    if code is not None and code in errno.errorcode:
-        return os.strerror(code)
-    return str(error) or type(error).__name__
+    match error:
+        case ssl.SSLError():
+            return f"TLS: {error.reason or error}"
+        case OSError(errno=int(code)) if code in errno.errorcode:
+            return os.strerror(code)
+        case OSError(strerror=str(text)):
+            return text
+        case _:
+            return str(error) or type(error).__name__
 
 
 async def _get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, where: str) -> int:

@@ -48,6 +48,11 @@ def living(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
         [argv[0], "-c", "read line", *argv[1:]], executable="/bin/sh", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
     try:
+        # The kernel lets the parent go on a moment before the new argument vector can be read.
+        deadline_s = time.monotonic() + 5
+        while not psutil.Process(process.pid).cmdline()[:1] == [argv[0]]:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.001)
         yield process
     finally:
         process.kill()
