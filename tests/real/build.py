@@ -24,7 +24,8 @@ from tests.tree import cache_dir
 
 KUBERNETES_VERSIONS = ("v1.36.3", "v1.37.2")
 ETCD_VERSION = "v3.7.0"  # kubeadm of these minors writes flags that older servers do not know
-KUBERNETES_COMPONENTS = ("kubeadm", "kube-apiserver")
+EQUAL = "equal"  # a program of ours around kubeadm's own comparison of manifests: oracle/equal.go
+KUBERNETES_COMPONENTS = ("kubeadm", "kube-apiserver", EQUAL)
 GO_MINIMUM = (1, 26)
 BUILD_LIMIT_S = 25 * 60
 ROOT_MODULE = "module real-components\n"
@@ -48,6 +49,10 @@ class Release:
     @property
     def apiserver(self) -> Path:
         return self.directory / "kube-apiserver"
+
+    @property
+    def equal(self) -> Path:
+        return self.directory / EQUAL
 
 
 def missing() -> str:
@@ -118,6 +123,9 @@ def _build_kubernetes(version: str, component: str, work: Path) -> Path:
     local = [r["Old"]["Path"] for r in origin["Replace"] if r["New"]["Path"].startswith("./staging/")]
     lines += [f"replace {path} => {path} {staging}" for path in local]
     (work / "go.mod").write_text("\n".join(lines) + "\n")
+    if component == EQUAL:
+        shutil.copy(Path(__file__).with_name("oracle") / "equal.go", work)
+        return _compile(".", work, {})
     return _compile(f"k8s.io/kubernetes/cmd/{component}", work, _kubernetes_stamps(version))
 
 

@@ -6,16 +6,16 @@ mount cannot be opened, as in the container.
 """
 
 import base64
-import ctypes
 import http.client
 import io
 import json
-import signal
+import os
+import shutil
 import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,7 +26,8 @@ HOST = "127.0.0.1"
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 20.0
 POLL_S = 0.05
-SET_PARENT_DEATH_SIGNAL = 1  # prctl(2) PR_SET_PDEATHSIG: a killed test run leaves no server behind
+LOOPBACK = {"bind-address": HOST, "endpoint-reconciler-type": "none"}
+"""Flags in which the process differs from the manifest: it serves loopback alone, and advertises nothing."""
 
 
 def free_port() -> int:
@@ -39,9 +40,8 @@ def free_port() -> int:
 class Server:
     """One child process with a log file, started by its command line and ended by its pid."""
 
-    def __init__(self, *, name: str, binary: Path, log: Path) -> None:
+    def __init__(self, *, name: str, log: Path) -> None:
         self.name = name
-        self._binary = binary
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -54,18 +54,22 @@ class Server:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def spawn(self, arguments: list[str]) -> None:
-        """Start the process under its own name, as a container runtime does."""
+    def spawn(self, command: Sequence[str], *, directory: Path | None = None) -> None:
+        """Start ``command``; ``directory`` is searched first, so that the program runs under its bare name.
+
+        The kernel ends the process with the thread that started it: a killed test run leaves no server behind.
+        """
         assert not self.running, f"{self.name} is already running"
-        libc = ctypes.CDLL(None)
+        setpriv = shutil.which("setpriv")
+        tied = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+        path = os.environ["PATH"] if directory is None else f"{directory}:{os.environ['PATH']}"
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [self.name, *arguments],
-                executable=self._binary,
+                [*tied, *command],
+                env={**os.environ, "PATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=lambda: libc.prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL),  # noqa: PLW1509  # one thread
             )
 
     def stop(self) -> None:
@@ -84,9 +88,9 @@ class Server:
         assert self._process is not None
         return self._process.wait(limit_s)
 
-    def last_words(self) -> str:
-        """The end of the process's log, where a start that fails says why."""
-        return self._log.read_text(errors="replace")[-2000:]
+    def last_words(self, limit: int = 2000) -> str:
+        """The end of the process's own log, where a start that fails says why."""
+        return self._log.read_text(errors="replace")[-limit:]
 
     def wait_until(self, ready: Callable[[], bool], *, what: str, limit_s: float = START_LIMIT_S) -> None:
         """Poll until ``ready``; an early end of the process or the limit fails with its last words."""
@@ -100,16 +104,18 @@ class Server:
 class Etcd(Server):
     """One member, with the server certificate that kubeadm made. Without fsync: its data lives as long as a test."""
 
-    def __init__(self, *, binary: Path, node: Path) -> None:
-        super().__init__(name="etcd", binary=binary, log=node / "etcd.log")
+    def __init__(self, *, binary: Path, node: Path, client_url: str) -> None:
+        super().__init__(name="etcd", log=node / "etcd.log")
+        self._binary = binary
         self._node = node
-        self.client_url = f"https://{HOST}:{free_port()}"
+        self.client_url = client_url
 
     def start(self) -> None:
         pki = self._node / "etc/kubernetes/pki/etcd"
         peer_url = f"http://{HOST}:{free_port()}"
         self.spawn(
             [
+                str(self._binary),
                 f"--data-dir={self._node}/var/lib/etcd",
                 f"--listen-client-urls={self.client_url}",
                 f"--advertise-client-urls={self.client_url}",
@@ -134,10 +140,10 @@ class Etcd(Server):
 class ApiServer(Server):
     """A kube-apiserver started from a static pod manifest whose paths all lie below ``node``."""
 
-    def __init__(self, *, binary: Path, node: Path, etcd: Etcd) -> None:
-        super().__init__(name="kube-apiserver", binary=binary, log=node / "kube-apiserver.log")
+    def __init__(self, *, binary: Path, node: Path) -> None:
+        super().__init__(name="kube-apiserver", log=node / "kube-apiserver.log")
+        self._directory = binary.parent
         self._node = node
-        self._etcd = etcd
         self.port = 0
         self._context = ssl.create_default_context(cafile=str(node / "etc/kubernetes/pki/ca.crt"))
 
@@ -146,16 +152,12 @@ class ApiServer(Server):
         pod = Pod.parse(manifest)
         self.port = int(pod.flag("secure-port"))
         pod.make_directories(self._node)
-        self.spawn(pod.arguments(self._node, self._loopback()))
+        self.spawn([self.name, *pod.arguments(self._node, LOOPBACK)], directory=self._directory)
 
     def start_and_wait(self, manifest: bytes) -> None:
         """Start and wait for /readyz."""
         self.start(manifest)
         self.wait_until(self.ready, what="/readyz")
-
-    def _loopback(self) -> dict[str, str]:
-        """The flags in which this process differs from the manifest: where it listens and where etcd is."""
-        return {"bind-address": HOST, "etcd-servers": self._etcd.client_url, "endpoint-reconciler-type": "none"}
 
     def ready(self) -> bool:
         return self.request("/readyz").status == 200

@@ -1,7 +1,7 @@
 """The real components as fixtures: built once, certificates made once, one etcd and one node per test."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,8 @@ import pytest
 from tests.real import build
 from tests.real.cluster import HOST, ApiServer, Etcd, free_port, stopping
 from tests.real.kubeadm import ADVERTISED, Kubeadm, configuration
+
+DEFAULT_ETCD = "https://127.0.0.1:2379"  # where kubeadm's stacked etcd is
 
 
 @pytest.fixture(scope="session", params=build.KUBERNETES_VERSIONS)
@@ -32,8 +34,8 @@ def etcd_binary() -> Path:
 def certificates(release: build.Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root that holds what ``kubeadm init phase certs`` and ``kubeconfig super-admin`` of this release made."""
     root = tmp_path_factory.mktemp(f"pki-{release.version}-")
-    sans = f"apiServer:\n  certSANs: [{HOST}]\n"
-    Kubeadm(release=release, root=root).write_certificates(configuration(release.version, cluster=sans))
+    cluster = {"apiServer": {"certSANs": [HOST]}}
+    Kubeadm(release=release, root=root).write_certificates(configuration(release.version, cluster=cluster))
     return root
 
 
@@ -44,17 +46,34 @@ def kubeadm(release: build.Release, node_root: Path) -> Kubeadm:
 
 
 @pytest.fixture
-def fresh_manifest(kubeadm: Kubeadm) -> bytes:
-    """What kubeadm writes for a default configuration, answering on a free port of loopback."""
-    text = kubeadm.write_manifest(configuration(kubeadm.release.version, port=free_port()))
-    return text.replace(ADVERTISED.encode(), HOST.encode())
+def etcd_url() -> str:
+    """Where the node's etcd listens."""
+    return f"https://{HOST}:{free_port()}"
 
 
 @pytest.fixture
-def etcd(etcd_binary: Path, node_root: Path, certificates: Path) -> Iterator[Etcd]:
+def write_manifest(kubeadm: Kubeadm, etcd_url: str) -> Callable[..., bytes]:
+    """What kubeadm writes, with this node's free ports on loopback: each call is another ``kubeadm``-run."""
+    port = free_port()
+
+    def write(cluster: Mapping[str, object] | None = None) -> bytes:
+        text = kubeadm.write_manifest(configuration(kubeadm.release.version, port=port, cluster=cluster))
+        return text.replace(ADVERTISED.encode(), HOST.encode()).replace(DEFAULT_ETCD.encode(), etcd_url.encode())
+
+    return write
+
+
+@pytest.fixture
+def fresh_manifest(write_manifest: Callable[..., bytes]) -> bytes:
+    """The manifest of a default configuration."""
+    return write_manifest()
+
+
+@pytest.fixture
+def etcd(etcd_binary: Path, etcd_url: str, node_root: Path, certificates: Path) -> Iterator[Etcd]:
     """A running etcd with the node's certificates."""
     shutil.copytree(certificates / "etc/kubernetes", node_root / "etc/kubernetes", dirs_exist_ok=True)
-    server = Etcd(binary=etcd_binary, node=node_root)
+    server = Etcd(binary=etcd_binary, node=node_root, client_url=etcd_url)
     with stopping(server):
         server.start()
         yield server
@@ -63,6 +82,7 @@ def etcd(etcd_binary: Path, node_root: Path, certificates: Path) -> Iterator[Etc
 @pytest.fixture
 def apiserver(release: build.Release, node_root: Path, etcd: Etcd) -> Iterator[ApiServer]:
     """The release's kube-apiserver, not started yet, ended after the test."""
-    server = ApiServer(binary=release.apiserver, node=node_root, etcd=etcd)
+    assert etcd.running
+    server = ApiServer(binary=release.apiserver, node=node_root)
     with stopping(server):
         yield server

@@ -1,9 +1,12 @@
 """The real kubeadm, run for single phases into a directory that stands for a node's root."""
 
+import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -26,21 +29,24 @@ ADVERTISED = "192.0.2.10"
 RUN_LIMIT_S = 60
 
 
-def configuration(version: str, *, port: int = 6443, cluster: str = "") -> str:
-    """A v1beta4 configuration; ``cluster`` is YAML that goes into the ClusterConfiguration."""
-    return f"""\
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: InitConfiguration
-localAPIEndpoint:
-  advertiseAddress: {ADVERTISED}
-  bindPort: {port}
-nodeRegistration:
-  name: cp1
----
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
-kubernetesVersion: {version}
-{cluster}"""
+def configuration(version: str, *, port: int = 6443, cluster: Mapping[str, object] | None = None) -> str:
+    """A v1beta4 configuration (JSON is YAML); ``cluster`` holds keys of the ClusterConfiguration."""
+    api_version = "kubeadm.k8s.io/v1beta4"
+    documents: list[Mapping[str, object]] = [
+        {
+            "apiVersion": api_version,
+            "kind": "InitConfiguration",
+            "localAPIEndpoint": {"advertiseAddress": ADVERTISED, "bindPort": port},
+            "nodeRegistration": {"name": "cp1"},
+        },
+        {
+            "apiVersion": api_version,
+            "kind": "ClusterConfiguration",
+            "kubernetesVersion": version,
+            **(cluster or {}),
+        },
+    ]
+    return "\n---\n".join(json.dumps(document, indent=1) for document in documents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +57,13 @@ class Kubeadm:
     root: Path
 
     def write_manifest(self, text: str) -> bytes:
-        """Write the API server's manifest as ``kubeadm init`` does, for the configuration ``text``."""
-        self._phase("control-plane", "apiserver", text=text)
-        return (self.root / MANIFEST).read_bytes()
+        """The API server's manifest as ``kubeadm init`` writes it for the configuration ``text``.
+
+        It is written in a directory of its own below the root, as the staged file of an upgrade is.
+        """
+        with tempfile.TemporaryDirectory(dir=self.root, prefix="staging-") as staging:
+            replace(self, root=Path(staging))._phase("control-plane", "apiserver", text=text)
+            return (Path(staging) / MANIFEST).read_bytes()
 
     def write_certificates(self, text: str) -> None:
         """Make the CAs, every certificate, and the kubeconfig of ``system:masters``."""
