@@ -13,7 +13,7 @@ from kauditd.api.backend import Backend
 from kauditd.api.connection import Connection, Doorway
 from kauditd.api.dispatch import Dispatcher
 from kauditd.api.limits import Limits
-from kauditd.api.listener import Listener, adopt, open_listener
+from kauditd.api.listener import BACKLOG, Listener, adopt, open_listener
 from kauditd.api.table import build_table
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -103,7 +103,7 @@ class Server:
         # create_server, not create_unix_server: since Python 3.13 the latter unlinks the file of a socket on close,
         # which is wrong for one that systemd owns.
         self._server = await loop.create_server(
-            lambda: Connection(manager, loop=loop, doorway=doorway), sock=listener.socket
+            lambda: Connection(manager, loop=loop, doorway=doorway), sock=listener.socket, backlog=BACKLOG
         )
 
     async def stop(self) -> None:

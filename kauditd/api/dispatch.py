@@ -27,6 +27,7 @@ from kauditd.errors import KauditError, quote
 
 logger = logging.getLogger(__name__)
 
+_VERSIONS = {(1, 0), (1, 1)}  # aiohttp's Python parser takes any digits
 _PATIENCE = 0.9  # of the request's time, so that an answer still fits in
 
 
@@ -127,6 +128,8 @@ class Dispatcher:
         if reason:
             _log_denial(caller, request.method, request.path, reason.replace(" ", "-").lower())
             raise Rejected(f"cannot serve a request with this {reason}", kind="forbidden", hint="use kauditctl")
+        if request.version not in _VERSIONS:
+            raise Rejected("cannot serve this HTTP version: not supported", hint="use HTTP/1.1")
         check_target(request.raw_path)
 
     def _check_access(self, row: Row, caller: Caller) -> None:

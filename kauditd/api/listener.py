@@ -16,7 +16,9 @@ from pathlib import Path
 
 from kauditd.errors import FileFault, KauditError, quote
 
-_BACKLOG = 128
+BACKLOG = 256
+"""How many may wait to be judged. Beyond it ``connect`` says EAGAIN at once, since a Unix socket has no SYN queue."""
+
 _SUN_PATH_BYTES = 107  # sizeof(sockaddr_un.sun_path) - 1
 
 
@@ -40,7 +42,7 @@ class Listener:
 def adopt(listening: socket.socket) -> Listener:
     """A socket that the service manager opened; its file, owner and mode are the service manager's."""
     listening.settimeout(0)
-    listening.listen(_BACKLOG)
+    listening.listen(BACKLOG)
     return Listener(socket=listening)
 
 
@@ -106,7 +108,7 @@ def _bind(path: Path, *, group_id: int | None) -> Listener:
         _give(fresh, group_id=group_id)
         fresh.chmod(0o600 if group_id is None else 0o660)
         identity = _identity(fresh.lstat())
-        listening.listen(_BACKLOG)
+        listening.listen(BACKLOG)
         fresh.rename(path)
     except BaseException:
         listening.close()

@@ -12,6 +12,7 @@ from kauditd.cli.exits import DENIED, UNREACHABLE, Failure
 
 TIMEOUT_S = 5.0
 
+_RETRY_S = 0.005
 _HEAD_BYTES = 64 * 1024
 _REPLY_BYTES = 64 * 1024 * 1024
 _SUN_PATH_BYTES = 107
@@ -53,7 +54,7 @@ def _exchange(path: str, request: bytes, deadline_s: float) -> bytes:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(_left(deadline_s))
-        _connect(connection, path)
+        _connect(connection, path, deadline_s)
         _send(connection, request)
         parts: list[bytes] = []
         size_bytes = 0
@@ -79,7 +80,18 @@ def _send(connection: _socket.socket, request: bytes) -> None:
         return  # a daemon that refuses at once has already answered
 
 
-def _connect(connection: _socket.socket, path: str) -> None:
+def _connect(connection: _socket.socket, path: str, deadline_s: float) -> None:
+    """Connects; where more are waiting than the daemon's backlog holds (EAGAIN at once), tries again until the end."""
+    while True:
+        try:
+            _connect_once(connection, path)
+        except BlockingIOError:
+            time.sleep(min(_RETRY_S, _left(deadline_s)))
+        else:
+            return
+
+
+def _connect_once(connection: _socket.socket, path: str) -> None:
     import os
 
     if len(os.fsencode(path)) <= _SUN_PATH_BYTES:

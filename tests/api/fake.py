@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -229,7 +230,13 @@ def dial(path: Path, *, timeout_s: float = 10) -> socket.socket:
     connection.settimeout(timeout_s)
     directory = os.open(path.parent, os.O_PATH)
     try:
-        connection.connect(f"/proc/self/fd/{directory}/{path.name}")
+        for attempt in range(int(timeout_s / 0.005)):
+            try:
+                connection.connect(f"/proc/self/fd/{directory}/{path.name}")
+                break
+            except BlockingIOError:  # more are waiting than the backlog holds
+                time.sleep(0.005)
+                assert attempt + 2 < timeout_s / 0.005, "the backlog stays full"
     except BaseException:
         connection.close()
         raise
