@@ -6,7 +6,7 @@ cannot disagree.
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 PROFILE_NAMES = ("default", "seed", "stig", "metadata")
 SEED_MAX_AGE_DAYS = 1
@@ -55,6 +55,8 @@ class Spec:
                 return "the name of a systemd service unit, for example kube-apiserver.service"
             case "group":
                 return "the name of a group"
+            case _:
+                assert_never(self.kind)
 
 
 TABLE: tuple[Spec, ...] = (
@@ -237,6 +239,8 @@ def text_fault(spec: Spec, text: str) -> str:
             return "" if _GROUP.fullmatch(text) else "it is no group name"
         case "int":
             return "it is a string"
+        case _:
+            assert_never(spec.kind)
 
 
 def render_default_file() -> str:

@@ -173,8 +173,6 @@ class _Builder:
     def _scalar(self, event: Any, line: int, column: int) -> Scalar:
         plain = bool(event.implicit[0])
         start, end = event.start_mark, event.end_mark
-        if plain and "\t" in event.value:
-            raise Fault("a tab stands in unquoted text", line=line, column=column, hint="use spaces, or quotes")
         # go-yaml v2 (YAML 1.1) knows neither \/ nor surrogate pairs, which YAML 1.2 took over from elsewhere.
         written = self._text[start.index : end.index] if event.style == '"' else ""
         odd = any(match.group(1) for match in _ODD_ESCAPE.finditer(written))

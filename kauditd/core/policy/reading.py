@@ -43,7 +43,8 @@ _WIDENS = {
     "nonResourceURLs": "every URL",
 }
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
-_PLAIN = re.compile(r"[A-Za-z0-9/_.$(][\x20-\x7e]*")
+# A ? or a last : ends an unquoted scalar in a flow list for some readers and not for others.
+_PLAIN = re.compile(r"[A-Za-z0-9/_.$(][\x20-\x3e\x40-\x7e]*(?<!:)")
 _VERSION = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(?:[^0-9].*)?", re.DOTALL)
 
 _Entry = TypeVar("_Entry")
