@@ -38,6 +38,10 @@ class OwnFiles(Protocol):
         """Make the directory where it is missing; True where it was."""
         ...
 
+    def sweep(self, directory: str) -> tuple[str, ...]:
+        """Remove temporary files of ours that were left there."""
+        ...
+
     def read_small(self, path: str, limit_bytes: int) -> bytes:
         """The whole content of a regular file."""
         ...
@@ -71,9 +75,10 @@ class Store:
         self._state = f"{state_dir}/state.json"
 
     def prepare(self) -> None:
-        """Make the directories that are missing. Raises ``errors.FileFault``."""
+        """Make the directories that are missing, and sweep what a killed process left. Raises ``errors.FileFault``."""
         for directory in (self._root, self._manifests, self._records):
             self._files.ensure_directory(directory, 0o700)
+            self._files.sweep(directory)
 
     def save_manifest(self, content: bytes) -> Digest:
         """Keep a last-good copy, on disk when this returns; its digest. An intact copy is not written again."""

@@ -42,6 +42,13 @@ def test_the_directories_are_for_root_alone(store: Store, root: Path) -> None:
     }
 
 
+def test_what_a_killed_writer_left_is_swept(store: Store, root: Path) -> None:
+    for directory in (root, root / "manifests", root / "records"):
+        (directory / ".kauditd.01234567.1").write_text("half")
+    store.prepare()
+    assert [str(path) for path in root.rglob(".kauditd.*")] == []
+
+
 def test_a_copy_comes_back_by_its_digest(store: Store, root: Path) -> None:
     digest = store.save_manifest(b"manifest")
     assert digest == digest_of(b"manifest")

@@ -10,6 +10,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from kauditd.core import records
 from kauditd.core.model import FileId
@@ -95,6 +96,20 @@ def unlinked_on_error(name: str, directory: int) -> Iterator[None]:
         with suppress(OSError):
             os.unlink(name, dir_fd=directory)
         raise
+
+
+def is_unlinked(descriptor: int) -> bool:
+    """Whether the open file has lost its name.
+
+    Its link count says so, save on an overlay: there the file of a lower layer keeps its count, and only the kernel's
+    own words for the open file tell.
+    """
+    if os.fstat(descriptor).st_nlink == 0:
+        return True
+    try:
+        return str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith(" (deleted)")
+    except OSError:
+        return False
 
 
 def sync_directory(directory: int) -> None:

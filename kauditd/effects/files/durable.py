@@ -65,8 +65,8 @@ def write_durably(
 def publish_immutable(directory: str, name: str, data: bytes, *, mode: int = 0o644) -> Published:
     """Make ``directory/name``, whose name stands for its content, hold ``data``.
 
-    The same bytes with the same mode there already: nothing is written. Anything else there (changed bytes or mode,
-    a link) was tampered with and is replaced. Raises ``errors.FileFault``.
+    The same bytes there already, with the same mode and ours: nothing is written. Anything else there (changed bytes,
+    mode or owner, a link) was tampered with and is replaced. Raises ``errors.FileFault``.
     """
     path = f"{directory}/{name}"
     with faults.translated("publish", path):
@@ -87,8 +87,9 @@ def ensure_directory(path: str, mode: int, *, owner: tuple[int, int] | None = No
         try:
             status = os.lstat(path)
         except FileNotFoundError:
-            _make_directory(path, mode, owner)
-            return True
+            if _make_directory(path, mode, owner):
+                return True
+            status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
         cause = "it is a symbolic link" if stat.S_ISLNK(status.st_mode) else "something else has that name"
         message = f"cannot make directory {quote(path)}: {cause}"
@@ -186,22 +187,36 @@ def _inspect(path: str, data: bytes, mode: int) -> Published:
         raise
     with descriptors.closing(descriptor):
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != mode:
+        if (stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode), status.st_uid) != (
+            stat.S_IFREG,
+            mode,
+            os.geteuid(),
+        ):
             return Published.REPAIRED
         same = descriptors.read_whole(descriptor, limit_bytes=len(data)) == data
     return Published.PRESENT if same else Published.REPAIRED
 
 
-def _make_directory(path: str, mode: int, owner: tuple[int, int] | None) -> None:
+def _make_directory(path: str, mode: int, owner: tuple[int, int] | None) -> bool:
+    """Make one directory and sync its name; False where somebody else was faster.
+
+    It has its mode from the first moment, as far as the umask lets it: nobody corrects the mode of a directory that
+    was there at the start, should this process die in between.
+    """
     with descriptors.closing(_open_parent(path)) as above:
         name = layout.base_name(path)
-        os.mkdir(name, 0o700, dir_fd=above)
+        try:
+            os.mkdir(name, mode, dir_fd=above)
+        except FileExistsError:
+            return False
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         with descriptors.closing(os.open(name, flags, dir_fd=above)) as made:
             if owner is not None:
                 os.fchown(made, *owner)
-            os.fchmod(made, mode)
+            if stat.S_IMODE(os.fstat(made).st_mode) != mode:
+                os.fchmod(made, mode)
         descriptors.sync_directory(above)
+    return True
 
 
 def _open_parent(path: str) -> int:

@@ -54,7 +54,8 @@ def replace(request: Replacement, *, at: Callable[[str], None] = lambda _point: 
     - ``errors.LostUpdate``: the file is not, or no longer, the expected one. Nothing was written.
     - ``errors.FileFault``: the file is not fit to be replaced, or the system refused. The old file is untouched.
     - ``faults.RenamedFault`` (a FileFault with ``renamed``): the new file is in place, but the directory could not
-      be synced, or somebody else's write fell between the last look and the rename.
+      be synced, or it shows that somebody moved or wrote the old file between the last look and the rename. (Linux
+      has no rename on condition, and a rename over the old file in those microseconds leaves no trace.)
 
     Not tried again here: after a failed fsync the kernel may have dropped the dirty pages, and a second fsync that
     succeeds proves nothing.
@@ -127,7 +128,8 @@ class _Protocol:
         self._at("replace.directory-synced")
         gone = os.fstat(old)
         expected = self._request.expected_id
-        if gone.st_nlink or (gone.st_size, gone.st_mtime_ns) != (expected.size_bytes, expected.mtime_ns):
+        written = (gone.st_size, gone.st_mtime_ns) != (expected.size_bytes, expected.mtime_ns)
+        if written or not descriptors.is_unlinked(old):
             message = (
                 f"cannot tell what the new {quote(self._path)} replaced: somebody changed the file in that instant"
             )

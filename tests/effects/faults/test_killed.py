@@ -1,5 +1,8 @@
 """SIGKILL at every named point and at every system call: the old manifest or the new one, and the next start knows."""
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +17,25 @@ pytestmark = pytest.mark.serial
 CHANGE_POINTS = ("change.copy-saved", "change.intent-written")
 
 
+@pytest.fixture(params=["disk", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A directory where tests usually run, or on a file system in memory (tmpfs)."""
+    if request.param == "disk":
+        yield tmp_path
+        return
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("there is no /dev/shm to write to")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
 @pytest.mark.parametrize("action", ["replace", "change"])
-def test_killed_at_every_crash_point(tmp_path: Path, action: str) -> None:
+def test_killed_at_every_crash_point(place: Path, action: str) -> None:
     points = (*CHANGE_POINTS, *files.CRASH_POINTS) if action == "change" else files.CRASH_POINTS
     standing = []
     with scene.driver() as driver:
         for point in points:
-            root = tmp_path / point
+            root = place / point
             labelled = scene.label_of(scene.build(root)) is not None
             answer = driver.ask(root, action, crash_at=point)
             assert answer.killed, f"the point {point} is never passed"

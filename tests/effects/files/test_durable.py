@@ -80,11 +80,15 @@ def test_an_immutable_file_is_written_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(5)
-@pytest.mark.parametrize("tampering", ["bytes", "longer", "shorter", "mode", "link", "fifo"])
+@pytest.mark.parametrize("tampering", ["bytes", "longer", "shorter", "mode", "owner", "link", "fifo"])
 def test_a_tampered_immutable_file_is_repaired_and_reported(tmp_path: Path, tampering: str) -> None:
     path = tmp_path / NAME
     path.write_bytes({"bytes": b"POLICY", "longer": b"policy!", "shorter": b"polic"}.get(tampering, b"policy"))
     path.chmod(0o666 if tampering == "mode" else 0o644)
+    if tampering == "owner":
+        if os.geteuid() != 0:
+            pytest.skip("only root may give files away")
+        os.chown(path, 12345, 0)
     if tampering == "link":
         path.rename(tmp_path / "elsewhere")
         path.symlink_to("elsewhere")
@@ -93,6 +97,7 @@ def test_a_tampered_immutable_file_is_repaired_and_reported(tmp_path: Path, tamp
         os.mkfifo(path)
     assert files.publish_immutable(str(tmp_path), NAME, b"policy") is Published.REPAIRED
     assert (path.read_bytes(), mode_of(path), path.is_symlink()) == (b"policy", 0o644, False)
+    assert path.stat().st_uid == os.geteuid()
 
 
 def test_a_directory_in_the_place_of_an_immutable_file_is_a_fault(tmp_path: Path) -> None:
@@ -106,6 +111,20 @@ def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
     assert files.ensure_directory(f"{tmp_path}/a/b/c", 0o700)
     assert mode_of(tmp_path / "a" / "b" / "c") == 0o700
     assert mode_of(tmp_path / "a") == 0o755
+
+
+def test_a_directory_that_somebody_else_makes_meanwhile_is_as_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.mkdir
+
+    def mkdir(name: str, mode: int, *, dir_fd: int) -> None:
+        real(name, 0o711, dir_fd=dir_fd)
+        real(name, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    assert not files.ensure_directory(f"{tmp_path}/a/b", 0o700)
+    assert mode_of(tmp_path / "a" / "b") == 0o711
 
 
 def test_an_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
