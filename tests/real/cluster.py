@@ -142,6 +142,7 @@ class ApiServer(Server):
 
     def __init__(self, *, binary: Path, node: Path) -> None:
         super().__init__(name="kube-apiserver", log=node / "kube-apiserver.log")
+        self.version = binary.parent.name
         self._directory = binary.parent
         self._node = node
         self.port = 0
@@ -181,8 +182,12 @@ class ApiServer(Server):
         return request(self.port, path, context=context, headers=given, method=method, body=data)
 
     def command_line(self) -> tuple[str, ...]:
-        """What /proc says that is running."""
-        return tuple(Path(f"/proc/{self.pid}/cmdline").read_text().rstrip("\0").split("\0"))
+        """What /proc says that is running; nothing between the end of one process and the start of the next."""
+        try:
+            words = Path(f"/proc/{self.pid}/cmdline").read_text().rstrip("\0").split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            return ()
+        return tuple(words) if words[0] == self.name else ()
 
 
 @dataclass(frozen=True, slots=True)
