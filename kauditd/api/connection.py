@@ -19,7 +19,7 @@ from kauditd.errors import KauditError, quote
 
 logger = logging.getLogger(__name__)
 
-_LINGER_S = 0.25
+_LINGER_S = 1.0
 _LINGER_MAX = 64
 _UNREAD_BODY_S = 0.5
 

@@ -15,6 +15,7 @@ from kauditd.engine.snapshot import Snapshot
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+_RESERVED = ("_total", "_info", "_created", "_bucket", "_count", "_sum")  # suffixes that name parts of a family
 _NOT_A_NAME = re.compile(r"[^a-z0-9_]+")
 
 
@@ -105,19 +106,19 @@ def _engine(snapshot: Snapshot) -> list[Family]:
 
     A name that a family above already has is left out by ``metrics_text``: a family may come only once.
     """
-    families = []
-    for key in sorted(snapshot.counters):
-        stem = _NOT_A_NAME.sub("_", key.lower().removeprefix("kauditd_")).strip("_")
-        counter = stem.endswith("_total")
-        name = f"kauditd_{stem.removesuffix('_total')}"
-        family = Family(
-            name=name,
-            kind="counter" if counter else "gauge",
-            text=f"The engine's {'count' if counter else 'value'} of {stem.removesuffix('_total').replace('_', ' ')}.",
-            samples=(({}, snapshot.counters[key]),),
-        )
-        families.append(family)
-    return families
+    return [_engine_family(key, snapshot.counters[key]) for key in sorted(snapshot.counters)]
+
+
+def _engine_family(key: str, value: float) -> Family:
+    stem = _NOT_A_NAME.sub("_", key.lower().removeprefix("kauditd_")).strip("_")
+    full = f"kauditd_{stem or 'unnamed'}"
+    is_counter = full.endswith("_total")
+    name = full.removesuffix("_total")
+    if name.endswith(_RESERVED):
+        name += "_value"
+    words = name.removeprefix("kauditd_").replace("_", " ")
+    text = f"The engine's {'count' if is_counter else 'value'} of {words}."
+    return Family(name=name, kind="counter" if is_counter else "gauge", text=text, samples=(({}, value),))
 
 
 def _gauge(name: str, text: str, value: float) -> Family:

@@ -15,7 +15,7 @@ from kauditd.api.access import Peer, Role
 from kauditd.api.limits import Limits
 from kauditd.api.slots import Slots
 from kauditd.core.model import Outcome, Verdict
-from tests.api.fake import FakeBackend, dial, make_change, make_snapshot, parse, read_all, request, serving
+from tests.api.fake import FakeBackend, dial, fork, make_change, make_snapshot, parse, read_all, request, serving
 
 SHORT = Limits(request_s=0.4)
 ADMIN = Peer(uid=0, gid=0)
@@ -262,7 +262,7 @@ def test_a_thousand_connections_of_the_group_leave_status_fast_for_root(path: Pa
     with serving(path, FakeBackend(), group_id=64_242):
         path.chmod(0o666)
         reader, writer = os.pipe()
-        child = os.fork()
+        child = fork()
         if child == 0:
             _flood(path, writer)
         os.close(writer)

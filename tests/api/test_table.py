@@ -1,5 +1,6 @@
 """Nothing is reachable that is not a row, and no row is reachable by more people than it says."""
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -124,7 +125,8 @@ def test_every_route_under_real_credentials(path: Path, role: Role, uid: int, gi
 def fetch(path: Path, row: Row) -> Callable[[], bytes]:
     def work() -> bytes:
         with dial(path) as connection:
-            connection.sendall(f"{row.method} {target_of(row)} HTTP/1.1\r\nHost: kauditd\r\n\r\n".encode())
+            with contextlib.suppress(BrokenPipeError):  # a stranger's answer may be there before the question
+                connection.sendall(f"{row.method} {target_of(row)} HTTP/1.1\r\nHost: kauditd\r\n\r\n".encode())
             return read_all(connection)
 
     return work
