@@ -7,8 +7,8 @@ was expected and what to do; it never falls back to a default where something el
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
-from kauditd.core.layout import POLICY_DIR, parent
 from kauditd.core.marked import Mapping, Node, Scalar, describe, is_null, nearest, plain_kind
+from kauditd.core.settings_places import place_faults
 from kauditd.core.settings_table import (
     SECTIONS,
     SEED_MAX_AGE_DAYS,
@@ -21,9 +21,6 @@ from kauditd.core.yamltext import read_yaml
 from kauditd.errors import BadFile, BadSettings, Problem, quote
 
 LIMIT_BYTES = 64 * 1024
-
-_LONE_DIRECTORIES = ("/", "/bin", "/boot", "/etc", "/lib", "/lib64", "/opt", "/root", "/run", "/sbin", "/srv", "/usr")
-_KERNEL_DIRECTORIES = ("/dev", "/proc", "/sys")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,52 +293,10 @@ class _Reader:
             )
         if values["policy.profile"] == "seed" and "log.max_age_days" not in self._found:
             values["log.max_age_days"] = SEED_MAX_AGE_DAYS
-        self._check_places(values)
+        for key, fault, hint in place_faults(values):
+            if key not in self._failed:
+                self.complain(self._places.get(key), key, fault, hint)
         return values
-
-    def _check_places(self, values: dict[str, Value]) -> None:
-        """Paths that must not meet: the log's directory is mounted, the kubelet reads every file among manifests."""
-        manifests = parent(str(values["target.manifest"]))
-        log_dir = parent(str(values["log.path"]))
-        checks = (
-            ("log.path", _log_fault(log_dir, manifests)),
-            ("policy.file", _policy_fault(values["policy.file"], manifests)),
-            ("target.manifest", _manifest_fault(str(values["target.manifest"]))),
-        )
-        for key, fault in checks:
-            if fault and key not in self._failed:
-                self.complain(self._places.get(key), key, *fault)
-
-
-def _log_fault(log_dir: str, manifests: str) -> tuple[str, str] | None:
-    hint = "give the log a directory of its own, for example /var/log/kubernetes/audit"
-    for busy, what in ((manifests, "the manifests directory"), (POLICY_DIR, "the directory of published policies")):
-        if _within(log_dir, busy) or _within(busy, log_dir):
-            return f"its directory {log_dir} is, holds or lies in {what}, and it is mounted read-write", hint
-    if log_dir in _LONE_DIRECTORIES or any(_within(log_dir, top) for top in _KERNEL_DIRECTORIES):
-        return f"the directory {log_dir} belongs to the system, and it would be mounted read-write", hint
-    return None
-
-
-def _policy_fault(path: Value, manifests: str) -> tuple[str, str] | None:
-    if path is None:
-        return None
-    directory = parent(str(path))
-    if _within(directory, manifests):
-        return "the kubelet reads every file in the manifests directory", "keep it in /etc/kubernetes or /etc/kauditd"
-    if _within(directory, POLICY_DIR):
-        return f"{POLICY_DIR} is for published policies, which are pruned", "keep it in /etc/kubernetes or /etc/kauditd"
-    return None
-
-
-def _manifest_fault(path: str) -> tuple[str, str] | None:
-    if path.rpartition("/")[2].startswith("."):
-        return "the kubelet does not read files whose name begins with a dot", "name the file that the kubelet reads"
-    return None
-
-
-def _within(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 def _elsewhere(name: str) -> str:

@@ -260,6 +260,13 @@ def test_a_socket_path_must_fit_into_its_address() -> None:
         ("/dev/stdout", None),
         ("/proc/1/fd/1", None),
         ("/usr/audit.log", None),
+        ("/var/audit.log", None),
+        ("/run/audit.log", None),
+        ("/run/kauditd/audit.log", None),
+        ("/var/lib/kauditd/log/audit.log", None),
+        ("/var/lib/etcd/audit.log", None),
+        ("/etc/kauditd/audit.log", None),
+        ("/etc/kubernetes/pki/audit.log", None),
         ("/srv/manifests/audit.log", "/srv/manifests/kube-apiserver.yaml"),
         ("/srv/audit.log", "/srv/manifests/kube-apiserver.yaml"),
     ],
@@ -270,6 +277,17 @@ def test_a_log_whose_directory_must_not_be_mounted_is_refused(log: str, manifest
 
     assert found.key == "log.path"
     assert "mounted read-write" in found.message
+
+
+@pytest.mark.parametrize("log", ["/var/log/audit.log", "/data/audit.log", "/opt/audit/a.log", "/var/log/kubernetes/a"])
+def test_a_log_in_a_directory_of_its_own_is_taken(log: str) -> None:
+    assert parse_settings(f"log: {{path: {log}}}".encode(), file="k.yaml").log.path == log
+
+
+def test_one_wrong_path_is_one_problem() -> None:
+    found = problem("target: {manifest: /var/log/kubernetes/audit/m.yaml}\nlog: {path: audit.log}\n")
+
+    assert (found.key, found.line) == ("log.path", 2)
 
 
 def test_a_manifest_next_to_the_default_log_is_reported_where_the_file_speaks_of_it() -> None:
