@@ -45,8 +45,12 @@ class Watch:
     reader. Call either *before* reading the files, never after.
 
     A directory may be missing, be a symbolic link, be replaced, renamed away or mounted over: the places that
-    decide what its path means are watched too, and ``check`` sets right what went stale. All methods but the call
-    to ``wake`` belong to one thread. Nothing here raises: where inotify cannot be had, ``mode`` is "polling".
+    decide what its path means are watched too, and ``check`` sets right what went stale. Methods may be called from
+    any thread but from within ``wake`` only ``consume``: the others wait for the thread that calls it. Nothing here
+    raises: where inotify cannot be had, ``mode`` is "polling".
+
+    ``move_delay_s``: how long a rename out of a directory is held so that one into it may join it. A millisecond
+    is enough for kubeadm's pair to be one wake-up, behind the moment in which there is no manifest.
     """
 
     def __init__(self, directories: Sequence[str], wake: Callable[[str], None], *, move_delay_s: float = 0.001) -> None:
@@ -57,6 +61,7 @@ class Watch:
         self._armed: dict[str, _Armed] = {}
         self._found: dict[str, tuple[str, tuple[int, int]]] = {}
         self._listener = OverflowListener(self._overflow)
+        self._arming = threading.Lock()
         self._lock = threading.Lock()
         self._touched: set[str] = set()
         self._woken = False
@@ -95,17 +100,18 @@ class Watch:
 
     def start(self) -> None:
         """Set the watches. Do this before the first read of the files, or a change between the two is missed."""
-        if self._started:
-            return
-        self._started = True
-        logging.getLogger("watchdog.observers").addHandler(self._listener)
-        self._arm()
+        with self._arming:
+            if not self._started:
+                self._started = True
+                logging.getLogger("watchdog.observers").addHandler(self._listener)
+                self._arm()
 
     def stop(self) -> None:
         """Give all watches and threads back; ``start`` may follow."""
-        logging.getLogger("watchdog.observers").removeHandler(self._listener)
-        self._started = False
-        self._close()
+        with self._arming:
+            logging.getLogger("watchdog.observers").removeHandler(self._listener)
+            self._started = False
+            self._close()
 
     def consume(self) -> tuple[str, ...]:
         """The paths touched since the last call (at most 64 are kept), and leave to ``wake`` again."""
@@ -117,9 +123,10 @@ class Watch:
 
     def follow(self, directories: Sequence[str]) -> tuple[str, ...]:
         """Watch these directories from now on instead; returns those that are newly armed, to be read."""
-        self._directories = tuple(dict.fromkeys(directories))
-        self._found = {d: found for d, found in self._found.items() if d in self._directories}
-        return self._arm() if self._started else ()
+        with self._arming:
+            self._directories = tuple(dict.fromkeys(directories))
+            self._found = {d: found for d, found in self._found.items() if d in self._directories}
+            return self._arm() if self._started else ()
 
     def check(self) -> tuple[str, ...]:
         """Compare what is watched with what is there, and set it right; a few stat calls when nothing is wrong.
@@ -128,13 +135,14 @@ class Watch:
         happened in them before is unknown, so read them again. Implies ``consume``.
         """
         self.consume()
-        if not self._started:
-            return ()
-        if self._observer is not None and not self._sound(self._observer):
-            self._close()
-        changed = self._arm()
-        self._rearm_total += len(changed)
-        return changed
+        with self._arming:
+            if not self._started:
+                return ()
+            if self._observer is not None and not self._sound(self._observer):
+                self._close()
+            changed = self._arm()
+            self._rearm_total += len(changed)
+            return changed
 
     def _touch(self, path: str) -> None:
         with self._lock:
