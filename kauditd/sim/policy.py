@@ -168,20 +168,24 @@ def _decode(content: bytes) -> object:
 
 
 def _as_libyaml(exc: Exception) -> str:
-    """The text of go-yaml (a port of libyaml) for a parser error of ruamel (a port of the same parser)."""
-    mark = getattr(exc, "problem_mark", None)
+    """The text of go-yaml (a port of libyaml) for an error of ruamel (a port of the same parser).
+
+    go-yaml counts lines from 0 unless the scanner found the error.
+    """
     problem = str(getattr(exc, "problem", None) or "could not find expected ':'").split(", but ")[0]
     context = str(getattr(exc, "context", None) or "")
     if problem == "expected <block end>":
         problem = "expected '-' indicator" if "sequence" in context else "expected key"
+    problem = problem.replace("expected the node content", "expected node content")
     if problem.startswith("expected "):
         problem = f"did not find {problem}"
-    if problem.startswith("mapping values are not allowed"):
-        problem = "mapping values are not allowed in this context"
-    if problem.startswith("found character"):
-        problem = "found character that cannot start any token"
-    line = getattr(mark, "line", None)
-    return problem if line is None else f"line {line + 1}: {problem}"
+    problem = re.sub(r" not allowed here$", " not allowed in this context", problem)
+    problem = re.sub(r"^sequence entries", "block sequence entries", problem)
+    problem = re.sub(r"^found character .* that", "found character that", problem)
+    marks = [getattr(exc, name, None) for name in ("problem_mark", "context_mark")]
+    zero_based = next((mark.line for mark in marks if mark is not None and mark.line), 0)
+    line = zero_based + 1 if zero_based and type(exc).__name__ == "ScannerError" else zero_based
+    return f"line {line}: {problem}" if line else problem
 
 
 def _rule(entry: Mapping[str, object], *, index: int, minor: int, lenient: list[str], problems: list[str]) -> Rule:
@@ -249,7 +253,7 @@ def _resource_problems(resources: Sequence[GroupResources], place: str, minor: i
             )
         if entry.names and not entry.resources:
             problems.append(
-                f"{place}.resources.resourceNames: Invalid value: {list(entry.names)}: "
+                f"{place}.resources.resourceNames: Invalid value: {json.dumps(entry.names)}: "
                 "using resourceNames requires at least one resource"
             )
     return problems
@@ -274,7 +278,7 @@ def _url_problems(urls: Sequence[str], place: str) -> list[str]:
 
 
 def _stage_problems(stages: Sequence[str], place: str) -> list[str]:
-    supported = ", ".join(STAGES)
+    supported = ",".join(STAGES)
     return [
         f'{place}[{index}]: Invalid value: "{stage}": allowed stages are {supported}'
         for index, stage in enumerate(stages)
