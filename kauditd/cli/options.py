@@ -62,10 +62,17 @@ def _set(found: Arguments, name: str, value: str) -> None:
     if name == "--format" and value not in FORMATS:
         raise Failure(f"cannot use --format {value!a}: unknown", code=USAGE, hint="give text or json")
     if name == "--root":
-        import os
-
-        value = os.path.abspath(value).rstrip("/")
+        value = _absolute(value)
     setattr(found, name[2:], value)
+
+
+def _absolute(path: str) -> str:
+    """The path without a slash at its end, so that ``/`` is no root at all."""
+    if not path.startswith("/") or "//" in path or "/." in path:
+        import os  # a millisecond that a plain absolute path need not cost
+
+        path = os.path.abspath(path)
+    return path.rstrip("/")
 
 
 def _take(queue: list[str], name: str) -> str:

@@ -24,7 +24,8 @@ def report(failure: Failure) -> None:
 
 def wants_colour() -> bool:
     """Whether stdout is a terminal that likes colour (https://no-color.org: NO_COLOR set and not empty says no)."""
+    if not sys.stdout.isatty():
+        return False
     import os
 
-    environment = os.environ
-    return sys.stdout.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -48,7 +48,7 @@ _TIMEOUT = ("SECONDS", "how long to wait at most")
 _CONFIG = ("FILE", "settings to use instead of /etc/kauditd/kauditd.yaml")
 _NO_WAIT = ("", "print the change's number and do not wait for its end")
 _CHANGE = {"--timeout": (_TIMEOUT[0], f"{_TIMEOUT[1]} (default 600)"), "--no-wait": _NO_WAIT}
-_GATE = "The change must prove itself (the API server healthy, a canary event in the log) or it is undone."
+_GATE = "The change must prove itself\n(the API server healthy, a canary event in the log) or it is undone."
 
 
 def table() -> tuple[Verb, ...]:

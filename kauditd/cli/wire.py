@@ -92,11 +92,11 @@ def _connect(connection: _socket.socket, path: str, deadline_s: float) -> None:
 
 
 def _connect_once(connection: _socket.socket, path: str) -> None:
-    import os
-
-    if len(os.fsencode(path)) <= _SUN_PATH_BYTES:
+    if len(path.encode("utf-8", "surrogateescape")) <= _SUN_PATH_BYTES:
         connection.connect(path)
         return
+    import os  # a millisecond that only a path too long for a socket address costs
+
     directory, _, name = path.rpartition("/")
     descriptor = os.open(directory or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

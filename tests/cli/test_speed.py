@@ -1,0 +1,34 @@
+"""``status`` costs about what ``curl`` costs. A ratio, since absolute times belong to machines."""
+
+import shutil
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.api.fake import FakeBackend, serving
+from tests.cli.command import command
+
+RUNS = 25
+
+
+def seconds(words: list[str]) -> float:
+    start_s = time.perf_counter()
+    subprocess.run(words, stdout=subprocess.DEVNULL, check=True, timeout=30)
+    return time.perf_counter() - start_s
+
+
+@pytest.mark.serial
+def test_status_costs_at_most_twice_what_curl_costs(tmp_path: Path, socket_path: Path) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("curl is not installed")
+    ours = command("status", "--root", str(tmp_path))
+    theirs = [curl, "-s", "--unix-socket", str(socket_path), "-H", "Accept: text/plain", "http://kauditd/v1/status"]
+    with serving(socket_path, FakeBackend()):
+        pairs = [(seconds(ours), seconds(theirs)) for _ in range(RUNS)]  # in turn, so that noise meets both
+
+    ratio = statistics.median(mine / other for mine, other in pairs)
+    assert ratio <= 2, f"kauditctl status costs {ratio:.2f} times curl"
