@@ -175,6 +175,7 @@ def test_aliases_stand_for_their_anchor_only_where_they_are_allowed() -> None:
         ("[" * (MAX_DEPTH + 1), "nested deeper"),
         ("[" + "a, " * (MAX_NODES + 1) + "]", "values"),
         ("a: &x [1]\nb: [" + "*x, " * (MAX_NODES // 2) + "]", "values"),
+        ("!" * 1_000_000, "exclamation marks"),
         ("\x07", "control character"),
         ("a: \u2028", "control character"),
     ],

@@ -74,7 +74,9 @@ def parse_policy(text: bytes, *, file: str, version: str = "") -> Policy:
 
 def _knows_wildcard_groups(version: str) -> bool:
     found = _VERSION.fullmatch(version)
-    return found is not None and tuple(int(part) for part in found.groups()) >= (1, 36)
+    release = tuple(int(part) for part in found.groups()) if found else (0, 0)
+    early = release == (1, 36) and re.search("-(?:alpha|beta)", version)
+    return release >= (1, 36) and not early
 
 
 def _bad(file: str, problems: tuple[Problem, ...]) -> BadPolicy:
