@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from kauditd.core.model import ApiServerProcess, ManifestView
 
-_NAMES = ("advertise-address", "secure-port", "etcd-servers")
+_NAMES = ("advertise-address", "secure-port")
 
 
 def match_processes(view: ManifestView | None, processes: Sequence[ApiServerProcess]) -> tuple[ApiServerProcess, ...]:

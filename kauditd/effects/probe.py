@@ -9,8 +9,11 @@ process table and the log file.
 
 import asyncio
 import errno
+import json
 import os
 import ssl
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -149,3 +152,15 @@ def _explain(path: str, status: int, body: bytes) -> str:
             lines = body.decode("utf-8", "replace").splitlines()
             failed = ", ".join(line[3:].partition(" ")[0] for line in lines if line.startswith("[-]"))
             return f"{path} answered {status}" + (f": {quote(failed, limit=_DETAIL_LIMIT)} failed" if failed else "")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``ADDRESS PORT TIMEOUT_S``: print the answer as one line of JSON. How ``effects.probing`` runs it."""
+    address, port, timeout_s = arguments
+    health = asyncio.run(probe(address, int(port), timeout_s=float(timeout_s)))
+    sys.stdout.write(json.dumps({"livez": health.livez, "readyz": health.readyz, "detail": health.detail}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -7,6 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kauditd.core.model import ApiServerProcess, Change, Digest, Drift, Reason, Verdict
+from kauditd.core.plan import Step as PlanStep
+
+__all__ = [
+    "PlanStatus",
+    "PlanStep",
+    "PolicyStatus",
+    "ProofStatus",
+    "SettingsStatus",
+    "Snapshot",
+    "TargetStatus",
+    "WatchStatus",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +58,8 @@ class SettingsStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanStep:
-    """One step of a plan: what it does, how it is undone, what proves it."""
-
-    name: str
-    do: str
-    undo: str
-    proof: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanStatus:
-    """What apply would do now. ``diff`` is a unified diff that ``patch -p1 -d ROOT`` takes; ``holds`` say why not yet."""
+    """What apply would do now: steps, a unified diff that ``patch -p1 -d ROOT`` takes, and why not yet (``holds``)."""
 
     steps: tuple[PlanStep, ...]
     diff: str

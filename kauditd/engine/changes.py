@@ -1,0 +1,117 @@
+"""The changes: begun in the journal before the manifest is touched, told event by event, ended once.
+
+After a crash the journal and the manifest's digest say together what became of the open change.
+"""
+
+from dataclasses import replace
+
+from kauditd.core.history import (
+    Recovery,
+    abandoned,
+    event_record,
+    fold,
+    intent_record,
+    next_id,
+    open_change,
+    outcome_record,
+    recover,
+)
+from kauditd.core.model import Change, ChangeEvent, Digest, Outcome
+from kauditd.engine.ports import Memory
+
+_SHOWN = 200
+_KEPT = 500
+
+
+class ChangeLog:
+    """All changes known, at most one of them open. Owned by the engine's worker thread."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._changes: dict[int, Change] = {}
+        self._next_id = 1
+
+    def load(self, now_unix_s: float) -> None:
+        """Read the journal; open changes that a later one overtook are closed as superseded."""
+        known = fold(self._memory.load_journal())
+        self._changes = {c.id: c for c in known}
+        self._next_id = next_id(known)
+        for change in abandoned(known):
+            self.finish(change.id, Outcome.SUPERSEDED, at_unix_s=now_unix_s, reason="a later change took its place")
+
+    def recent(self) -> tuple[Change, ...]:
+        """The newest changes, oldest first."""
+        return tuple(list(self._changes.values())[-_SHOWN:])
+
+    def get(self, change_id: int) -> Change | None:
+        """The change with this id, or None."""
+        return self._changes.get(change_id)
+
+    def open(self) -> Change | None:
+        """The change inside its gate, or None."""
+        newest = next(reversed(self._changes.values()), None)
+        return newest if newest is not None and newest.outcome is Outcome.OPEN else open_change(self.recent())
+
+    def last_written(self) -> Change | None:
+        """The newest change whose manifest was in place, open or not."""
+        return next((c for c in reversed(self._changes.values()) if c.outcome is not Outcome.REFUSED), None)
+
+    def begin(
+        self, *, cause: str, target: str, summary: str, before: Digest, after: Digest, at_unix_s: float
+    ) -> Change:
+        """A new open change, on disk when this returns. An open one is superseded by it."""
+        if (current := self.open()) is not None:
+            self.finish(current.id, Outcome.SUPERSEDED, at_unix_s=at_unix_s, reason="the manifest was written anew")
+        change = Change(
+            id=self._next_id,
+            cause=cause,
+            target=target,
+            summary=summary,
+            before=before,
+            after=after,
+            started_unix_s=at_unix_s,
+        )
+        self._memory.append(intent_record(change), sync=True)
+        self._next_id += 1
+        self._changes[change.id] = change
+        while len(self._changes) > _KEPT:
+            del self._changes[next(iter(self._changes))]
+        return change
+
+    def note(self, change_id: int, what: str, *, at_unix_s: float, detail: str = "", sync: bool = False) -> None:
+        """Add a line to the timeline of a change; on disk when this returns if ``sync``."""
+        event = ChangeEvent(at_unix_s=at_unix_s, what=what, detail=detail)
+        self._memory.append(event_record(change_id, event), sync=sync)
+        change = self._changes[change_id]
+        self._changes[change_id] = replace(change, events=(*change.events, event))
+
+    def finish(self, change_id: int, outcome: Outcome, *, at_unix_s: float, reason: str = "") -> Change:
+        """End a change, durably."""
+        record = outcome_record(change_id, outcome, finished_unix_s=at_unix_s, reason=reason)
+        # A superseded change leads nowhere: losing its outcome costs nothing, waiting for the disk would cost a repair.
+        self._memory.append(record, sync=outcome is not Outcome.SUPERSEDED)
+        ended = replace(self._changes[change_id], outcome=outcome, finished_unix_s=at_unix_s, reason=reason)
+        self._changes[change_id] = ended
+        return ended
+
+    def recover(self, current: Digest | None, *, at_unix_s: float) -> Change | None:
+        """After a start: what became of the open change. Returned where it is written and must go on at its gate."""
+        change = self.open()
+        if change is None:
+            return None
+        found = recover(change, current)
+        if found is Recovery.NOT_WRITTEN and any(e.what == "taken-back" for e in change.events):
+            found = Recovery.WRITTEN  # the way back was written; its gate is still open
+        match found:
+            case Recovery.WRITTEN:
+                self.note(change.id, "resumed", at_unix_s=at_unix_s, detail="kauditd started inside the gate")
+                return change
+            case Recovery.NOT_WRITTEN:
+                reason = "kauditd ended before the manifest was written"
+                self.finish(change.id, Outcome.REFUSED, at_unix_s=at_unix_s, reason=reason)
+            case Recovery.SUPERSEDED:
+                reason = "somebody else wrote the manifest while kauditd was down"
+                self.finish(change.id, Outcome.SUPERSEDED, at_unix_s=at_unix_s, reason=reason)
+            case Recovery.UNCLEAR:
+                return change
+        return None

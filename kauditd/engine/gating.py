@@ -1,0 +1,125 @@
+"""The gate of the open change, from look to look, and what follows when it passes or fails."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import assert_never
+
+from kauditd.core.gate import Deadlines, Failed, GateState, Passed, Waiting, begin, judge
+from kauditd.core.model import Change, Desired, Digest, Outcome
+from kauditd.core.observed import Observed
+from kauditd.engine.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+NOTHING_ASKED = Desired(flags=(), mounts=())
+"""What a manifest asks for after ``disable`` or a way back: health alone is judged then."""
+
+_BY_HAND = ("disable", "rollback")
+
+
+class Gating:
+    """At most one gate is open. A change that fails is taken back inside the same change, with health as its demand."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._space = workspace
+        self._state: GateState | None = None
+        self._desired: Desired = NOTHING_ASKED
+        self._taking_back = ""
+        self._resumed = False
+        self.text = ""
+
+    def open(self, change: Change, desired: Desired | None) -> None:
+        """Start the gate of a change that has just been written; None = nothing of ours is asked."""
+        self._desired = desired or NOTHING_ASKED
+        self._taking_back = ""
+        self._state = self._fresh_state(change.started_unix_s)
+        self.text = "just written"
+
+    def resume(self, change: Change, current: Digest | None) -> None:
+        """Go on with the gate of a change that an earlier run wrote; its clock starts again.
+
+        ``current`` is the manifest's digest: it tells whether an earlier way back was written or only begun.
+        """
+        taken_back = next((e.detail for e in reversed(change.events) if e.what == "taken-back"), "")
+        self._taking_back = taken_back if current == change.before else ""
+        by_hand = change.cause in _BY_HAND or self._taking_back
+        self._desired = (None if by_hand else self._space.wishes.desired()) or NOTHING_ASKED
+        self._resumed = True
+        self._state = begin(change.started_unix_s, ())
+        self.text = "resumed after a restart of kauditd"
+
+    def follow(self, observed: Observed, write_back: Callable[[Change], bool]) -> None:
+        """One look at the open change; ``write_back`` undoes it where it fails."""
+        changes = self._space.changes
+        change = changes.open()
+        if change is None or self._state is None:
+            self._state = None
+            return
+        if observed.manifest.digest is not None and not self._in_place(change, observed):
+            reason = "somebody else wrote the manifest"
+            changes.finish(change.id, Outcome.SUPERSEDED, at_unix_s=observed.at_unix_s, reason=reason)
+            self._state = None
+            return
+        if self._resumed:
+            # Who runs now is known only at the first look; whoever started before the write is the old one.
+            self._state, self._resumed = begin(change.started_unix_s, observed.processes), False
+        proof = self._space.wishes.settings.proof
+        deadlines = Deadlines(gate_s=proof.gate_s, overlap_s=proof.overlap_s)
+        result = judge(self._state, self._desired, observed, deadlines)
+        if result.state.phase is not self._state.phase:
+            changes.note(change.id, result.state.phase, at_unix_s=observed.at_unix_s, detail=result.text)
+        self._state, self.text = result.state, result.text
+        match result:
+            case Waiting():
+                return
+            case Passed():
+                self._pass(change, result, observed.at_unix_s)
+            case Failed():
+                self._fail(change, result, observed, write_back)
+            case _:
+                assert_never(result)
+
+    def _in_place(self, change: Change, observed: Observed) -> bool:
+        return observed.manifest.digest == (change.before if self._taking_back else change.after)
+
+    def _pass(self, change: Change, result: Passed, now: float) -> None:
+        self._state = None
+        if self._taking_back:
+            self._end(change, Outcome.ROLLED_BACK, f"{self._taking_back}; after the way back {result.text}", now)
+            return
+        self._end(change, Outcome.PROVEN if result.proven else Outcome.UNPROVEN, result.text, now)
+
+    def _fail(self, change: Change, result: Failed, observed: Observed, write_back: Callable[[Change], bool]) -> None:
+        now = observed.at_unix_s
+        if self._taking_back:
+            self._state = None
+            self._end(change, Outcome.ROLLED_BACK, f"{self._taking_back}; after the way back {result.text}", now)
+            return
+        space = self._space
+        reason = f"{result.code}: {result.text}"
+        if change.cause not in _BY_HAND and self._blames_target(result, observed):
+            bad = {**space.standing.bad_targets, space.target_key(): reason}
+            space.standing = replace(space.standing, bad_targets=bad)
+        space.changes.note(change.id, "taken-back", at_unix_s=now, detail=reason, sync=True)
+        logger.error("Change %d did not prove itself (%s); the manifest before it goes back", change.id, reason)
+        if write_back(change):
+            self._taking_back, self._desired = reason, NOTHING_ASKED
+            self._state = self._fresh_state(now)
+            return
+        if space.changes.open() is None:
+            self._state = None
+
+    @staticmethod
+    def _blames_target(result: Failed, observed: Observed) -> bool:
+        """A kubelet that does not act says nothing about the manifest: the same state may be tried again."""
+        idle = result.code == "never-started" and observed.kubelet_started_unix_s is None
+        return result.code != "old-process-stays" and not idle
+
+    def _end(self, change: Change, outcome: Outcome, reason: str, now: float) -> None:
+        self._space.changes.finish(change.id, outcome, at_unix_s=now, reason=reason)
+        logger.info("Change %d ended as %s: %s", change.id, outcome, reason)
+
+    def _fresh_state(self, written_unix_s: float) -> GateState:
+        observed = self._space.observed
+        return begin(written_unix_s, observed.processes if observed is not None else ())

@@ -1,0 +1,81 @@
+"""The engine's working memory: what its parts share between two looks.
+
+Owned by the one worker thread; nothing outside ``engine`` sees it, since everybody else gets a ``Snapshot``.
+"""
+
+from dataclasses import dataclass, field
+
+from kauditd.core.model import FileId, ManifestFile
+from kauditd.core.observed import HealthFacts, Observed
+from kauditd.core.preconditions import MIB, Guards
+from kauditd.engine.changes import ChangeLog
+from kauditd.engine.editing import Editing, digest_of
+from kauditd.engine.ports import Memory, Node, ProcessTable
+from kauditd.engine.state import Standing
+from kauditd.engine.wishes import Wishes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the loop found out beside the files: one pass over the process table, and the answer of a probe."""
+
+    table: ProcessTable | None = None
+    health: HealthFacts | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Workspace:
+    """Parts and facts. ``seen`` is the identity of the manifest judged last, ``compliant`` its bytes where it had
+
+    everything asked for: only a manifest that was compliant can be overwritten. ``cause`` names the next first edit.
+    """
+
+    node: Node
+    memory: Memory
+    wishes: Wishes
+    changes: ChangeLog
+    editing: Editing = field(default_factory=Editing)
+    standing: Standing = field(default_factory=Standing)
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    observed: Observed | None = None
+    seen: FileId | None = None
+    compliant: bytes | None = None
+    cause: str = "enable"
+    proven_unix_s: float | None = None
+    counters: dict[str, int | float] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """Logical path of the manifest."""
+        return self.wishes.settings.target.manifest
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter of the metrics."""
+        self.counters[name] = self.counters.get(name, 0) + by
+
+    def note_compliant(self, manifest: ManifestFile) -> None:
+        """This manifest has everything asked for."""
+        self.seen, self.compliant, self.cause = manifest.id, manifest.content, "change"
+
+    def forget_compliance(self) -> None:
+        """What comes next is a first edit again, with all its preconditions."""
+        self.compliant, self.cause = None, "enable"
+
+    def target_key(self) -> str:
+        """Digest of the desired state and the image it would run on: what a bad target is remembered by."""
+        view = self.observed.view if self.observed is not None else None
+        return digest_of(f"{self.wishes.desired()}|{view.image if view is not None else ''}".encode())[:16]
+
+    def guards(self) -> Guards:
+        """What the preconditions need beside an observation."""
+        settings = self.wishes.settings
+        return Guards(
+            mode=settings.mode if self.wishes.known else "observe",
+            kubelet_stable_s=settings.target.kubelet_stable_s,
+            paused_until_unix_s=self.standing.paused_until_unix_s,
+            disabled=self.standing.disabled,
+            contest=self.standing.contest,
+            target_known_bad=self.standing.bad_targets.get(self.target_key(), ""),
+            policy_usable=self.wishes.policy is not None,
+            room_bytes=settings.log.max_size_mib * MIB,
+        )

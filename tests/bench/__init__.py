@@ -1,0 +1,1 @@
+"""The figures of README.md, measured on this machine against their gates: ``python -m tests.bench``."""
