@@ -73,19 +73,24 @@ class Kubelet:
         self._journal.record("kubelet-start")
         ticks = [asyncio.ensure_future(self._relist_for_ever()), asyncio.ensure_future(self._housekeep(watch))]
         try:
-            waiting = asyncio.ensure_future(self._until_stopped(stop))
-            done, _ = await asyncio.wait((*ticks, waiting), return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
-            for task in done:
-                task.result()
+            await self._until_stopped(stop, ticks)
         finally:
             if watch is not None:
                 watch.close()
             await _cancel([*ticks, *self._tasks.values()])
             self._journal.record("kubelet-stop")
 
-    async def _until_stopped(self, stop: asyncio.Event) -> None:
-        await stop.wait()
+    async def _until_stopped(self, stop: asyncio.Event, ticks: list[asyncio.Task[None]]) -> None:
+        """Wait for ``stop``; a tick or a worker that fails is raised, since a half-dead kubelet would mislead."""
+        asked = asyncio.ensure_future(stop.wait())
+        try:
+            while not asked.done():
+                watched = (asked, *ticks, *self._tasks.values())
+                done, _ = await asyncio.wait(watched, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            asked.cancel()
 
     async def _relist_for_ever(self) -> None:
         """The fixed tick: due times do not drift with the work done in between."""

@@ -1,10 +1,9 @@
-"""A whole simulated node: directories, a manifest as kubeadm writes it, the kubelet in a thread, and a way to wait.
+"""A whole simulated node: directories, a manifest as kubeadm writes it, the kubelet, and a way to wait.
 
 ``python -m kauditd.sim.node --root DIR --speed 20`` runs one in the foreground until SIGTERM or Ctrl-C.
 """
 
 import argparse
-import asyncio
 import http.client
 import json
 import shutil
@@ -22,13 +21,13 @@ from typing import Self
 
 from kauditd.errors import Refused
 from kauditd.sim.client import unverified_tls
-from kauditd.sim.journal import EVENTS_FILE, RUN_DIR, Journal, NodeEvent, read_events
-from kauditd.sim.kubelet import MANIFESTS_DIR, STATUS_FILE, Kubelet, NodeConfig
+from kauditd.sim.hosting import NODE_FILE, KubeletHost, KubeletProcess, KubeletThread
+from kauditd.sim.journal import EVENTS_FILE, RUN_DIR, NodeEvent, read_events
+from kauditd.sim.kubelet import MANIFESTS_DIR, STATUS_FILE, NodeConfig
 from kauditd.sim.manifests import kubeadm_manifest
 from kauditd.sim.process import write_bootstrap
 
 MANIFEST_NAME = "kube-apiserver.yaml"
-NODE_FILE = f"{RUN_DIR}/node.json"
 DIRECTORIES = (
     RUN_DIR,
     f"{RUN_DIR}/faults",
@@ -52,19 +51,20 @@ def free_port(address: str) -> int:
 class Node:
     """Start, watch and stop one simulated node. A context manager; ``stop`` leaves no process and no thread behind.
 
-    A manifest that is already there is kept; else kubeadm's default one of ``version`` is written.
+    A manifest that is already there is kept; else kubeadm's default one of ``version`` is written. The kubelet gets a
+    process of its own, which the daemon looks for, or with ``own_process=False`` a thread, which starts quicker.
     """
 
-    def __init__(self, config: NodeConfig, *, version: str = "v1.36.3", port: int = 0) -> None:
+    def __init__(
+        self, config: NodeConfig, *, version: str = "v1.36.3", port: int = 0, own_process: bool = True
+    ) -> None:
         self.config = config
         self.root = config.root
         self.port = port or free_port(config.address)
         self.manifest = Path(config.root + MANIFESTS_DIR, MANIFEST_NAME)
         self._version = version
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._failure: BaseException | None = None
+        self._own_process = own_process
+        self._host: KubeletHost | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -89,40 +89,28 @@ class Node:
 
     def start(self) -> None:
         """Start the kubelet; returns when it has read the manifests directory."""
-        if self._thread is not None:
+        if self._host is not None:
             raise Refused("cannot start the simulated node: it runs already")
         self.prepare()
         before = len(self.events())
-        self._thread = threading.Thread(target=self._run, name="simulated-kubelet", daemon=True)
-        self._thread.start()
+        self._host = KubeletProcess(self.config) if self._own_process else KubeletThread(self.config)
+        self._host.start()
         self.wait_event("kubelet-start", after=before, timeout_s=10)
 
     def stop(self) -> None:
         """Stop the kubelet and every API server that it started."""
-        if self._thread is None:
+        host, self._host = self._host, None
+        if host is None:
             return
-        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        self._thread = None
+        host.stop()
         shutil.rmtree(Path(self.root, RUN_DIR, "containers"), ignore_errors=True)
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        asyncio.run(self._main())
-
-    async def _main(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        journal = Journal(self.root, speed=self.config.speed)
-        (outcome,) = await asyncio.gather(Kubelet(self.config, journal).run(self._stop), return_exceptions=True)
-        journal.close()
-        self._failure = outcome
+        if host.failure is not None:
+            raise host.failure
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the kubelet's thread, None while all is well."""
-        return self._failure
+        """What ended the kubelet, None while all is well."""
+        return None if self._host is None else self._host.failure
 
     def real_s(self, simulated_s: float) -> float:
         """How long ``simulated_s`` lasts on this node."""
@@ -140,8 +128,9 @@ class Node:
         """The first ``name`` behind the first ``after`` lines of the record. Raises TimeoutError after real seconds."""
         deadline = time.monotonic() + timeout_s
         while True:
-            if self._failure is not None:
-                raise self._failure
+            failure = self.failure
+            if failure is not None:
+                raise failure
             found = next((event for event in self.events()[after:] if event.event == name), None)
             if found is not None:
                 return found

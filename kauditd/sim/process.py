@@ -34,6 +34,11 @@ def write_bootstrap(root: str) -> None:
     Path(root, RUN_DIR, BOOTSTRAP_NAME).write_text(BOOTSTRAP, encoding="utf-8")
 
 
+def interpreter() -> str:
+    """The program that runs this code; a process with a foreign argv[0] cannot trust ``sys.executable``."""
+    return str(Path("/proc/self/exe").resolve())
+
+
 def python_environment() -> Mapping[str, str]:
     """An environment in which a Python with a foreign argv[0] finds what this one has."""
     return {
@@ -113,7 +118,7 @@ async def start_container(
         "kube-apiserver",
         f"{root}/{RUN_DIR}/{BOOTSTRAP_NAME}",
         *flags,
-        executable=sys.executable,
+        executable=interpreter(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -5,22 +5,26 @@ with kubeadm v1.37.2. kubeadm never looks at the flags of what it replaces: the 
 configuration, and all it waits for is that the mirror pod's hash changes and that the pod runs.
 """
 
+import argparse
 import json
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from kauditd.errors import KauditError
+from kauditd.errors import KauditError, quote
+from kauditd.sim.hosting import NODE_FILE
 from kauditd.sim.kubelet import MANIFESTS_DIR, STATUS_FILE
 from kauditd.sim.manifests import component_manifest, kubeadm_manifest
-from kauditd.sim.node import NODE_FILE
 from kauditd.sim.pod import NotAPod, pods_equal
+from kauditd.sim.process import interpreter, python_environment
 
 COMPONENT = "kube-apiserver"
 TMP_DIR = "etc/kubernetes/tmp"
@@ -98,6 +102,61 @@ def upgrade(
     the middle of the run, as a watcher with perfect timing would be.
     """
     return _Upgrade(root, version, observer).run(etcd_wait_s=etcd_wait_s, renew=renew, staged=staged)
+
+
+def start_upgrade(
+    root: str, version: str, *, etcd_wait_s: float | None = ETCD_WAIT_S, renew: bool = True
+) -> subprocess.Popen[str]:
+    """The same in a process that looks like kubeadm; ``read_upgrade`` waits for it and gives the result."""
+    words = ["upgrade", "apply", version, f"--root={root}", f"--certificate-renewal={str(renew).lower()}"]
+    words.append("--etcd-upgrade=false" if etcd_wait_s is None else f"--etcd-wait={etcd_wait_s}")
+    return subprocess.Popen(
+        ["kubeadm", "-mkauditd.sim.upgrade", *words],
+        executable=interpreter(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=dict(python_environment()),
+        cwd="/",
+    )
+
+
+def read_upgrade(process: subprocess.Popen[str], *, timeout_s: float) -> UpgradeResult:
+    """Wait for ``start_upgrade``'s process. Raises ``UpgradeFailed`` where it says nothing or takes too long."""
+    try:
+        output, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired as exc:
+        process.kill()
+        process.communicate()
+        raise UpgradeFailed(f"cannot finish the upgrade: it took longer than {timeout_s:.0f} s") from exc
+    try:
+        fields = json.loads(output)
+    except json.JSONDecodeError as exc:
+        raise UpgradeFailed(f"cannot read the upgrade's result: {quote(output)}") from exc
+    timeline = tuple(UpgradeStep(**step) for step in fields.pop("timeline"))
+    return UpgradeResult(**{**fields, "outcome": UpgradeOutcome(fields["outcome"])}, timeline=timeline)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``upgrade apply VERSION --root=ROOT``; prints the result as JSON. Exit code as kubeadm's."""
+    parser = argparse.ArgumentParser(prog="kubeadm", description="kubeadm upgrade of a simulated node")
+    parser.add_argument("verb", choices=["upgrade"])
+    parser.add_argument("what", choices=["apply", "node"])
+    parser.add_argument("version")
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--certificate-renewal", default="true", choices=["true", "false"])
+    parser.add_argument("--etcd-upgrade", default="true", choices=["true", "false"])
+    parser.add_argument("--etcd-wait", type=float, default=ETCD_WAIT_S, help="simulated seconds")
+    options = parser.parse_args(arguments)
+    result = upgrade(
+        options.root,
+        options.version,
+        etcd_wait_s=options.etcd_wait if options.etcd_upgrade == "true" else None,
+        renew=options.certificate_renewal == "true",
+    )
+    print(json.dumps(asdict(result)))
+    return result.exit_code
 
 
 class _Upgrade:
@@ -247,3 +306,7 @@ def _write_in_place(path: Path, content: bytes) -> None:
         os.write(descriptor, content)
     finally:
         os.close(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -22,7 +22,7 @@ def make_node(short_tmp: Path) -> Iterator[MakeNode]:
 
     def make(edit: Callable[[str], str] = with_grace, **settings: object) -> Node:
         config = NodeConfig(**{"root": str(short_tmp), "speed": SPEED, **settings})
-        node = Node(config, port=free_port(config.address))
+        node = Node(config, port=free_port(config.address), own_process=False)
         node.manifest.parent.mkdir(parents=True, exist_ok=True)
         text = kubeadm_manifest("v1.36.3", address=config.address, port=node.port).decode()
         node.manifest.write_text(edit(text))
