@@ -22,11 +22,12 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from kauditd.core.marked import MAX_DEPTH, MAX_NODES, Fault, Mapping, Node, Scalar, Sequence, decode
+from kauditd.core.marked import MAX_DEPTH, MAX_NODES, Fault, Mapping, Node, Scalar, Sequence, decode, place
 from kauditd.errors import quote
 
 _ANCHOR = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TAG_RUN = "!" * 256
+_DIRECTIVE = re.compile(r"(?:\A|[\r\n])(%)")
 _ODD_ESCAPE = re.compile(r"\\(?:(/|u[dD][89a-fA-F])|.)", re.DOTALL)
 
 
@@ -46,6 +47,10 @@ def read_yaml(text: bytes, *, file: str, limit_bytes: int, aliases: bool = False
 
 def _events(text: str) -> Iterator[Any]:
     """ruamel.yaml's events, with whatever it raises on broken input turned into a ``Fault``."""
+    directive = _DIRECTIVE.search(text)
+    if directive:
+        line, column = place(text[: directive.start(1)])
+        raise Fault("directives are not read", line=line, column=column, hint="remove the line that begins with %")
     if _TAG_RUN in text:
         # ruamel scans such a tag in quadratic time: a megabyte of it takes fifteen seconds.
         raise Fault(f"it holds a run of {len(_TAG_RUN)} exclamation marks", hint="is this the right file?")
@@ -141,8 +146,6 @@ class _Builder:
 
     def _start_document(self, event: DocumentStartEvent) -> None:
         line, column = _start(event)
-        if event.version or event.tags:
-            raise Fault("directives are not read", line=line, column=column, hint="remove the line that begins with %")
         self._documents += 1
         if self._documents > 1:
             hint = "the API server and kauditd read one document: remove the others and their --- line"

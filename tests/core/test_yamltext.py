@@ -162,6 +162,8 @@ def test_aliases_stand_for_their_anchor_only_where_they_are_allowed() -> None:
         ("a: !x [1]", "the tag"),
         ("%YAML 1.1\n---\na: 1", "directives"),
         ("%TAG ! tag:x,2000:\n---\na: 1", "directives"),
+        ("%UNKNOWN x\n---\na: 1", "directives"),
+        ("# c\r%TA: x\r---\ra: 1", "directives"),
         ("a: 1\n---\nb: 2", "second YAML document"),
         ("{[a]: b}", "a key is a list or a mapping"),
         ("<<: {a: 1}", "merge keys"),

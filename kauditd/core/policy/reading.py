@@ -334,9 +334,10 @@ def _unknown_hint(name: str, prefix: str, known: tuple[str, ...]) -> str:
     """What was meant, and what the API server would do."""
     close = nearest(name, known)
     meant = next((key for key in known if close == f"did you mean {key}?"), "")
+    effect = "the API server would ignore it"
     if prefix.endswith("]."):
         misplaced = name in _RULE_KEYS and name not in known
         close = f"{name} belongs to the rule, not to an entry of resources" if misplaced else close
         wide = _WIDENS.get(name if misplaced else meant, "more than it says")
-        return f"{close}; the API server would ignore it and the rule would match {wide}"
-    return f"{close}; the API server would ignore it"
+        effect = f"{effect} and the rule would match {wide}"
+    return f"{effect}; {close}"
