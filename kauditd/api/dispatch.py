@@ -13,7 +13,7 @@ from aiohttp import web
 
 from kauditd.api.access import Peer, PeerReader, Role, forbidden_header, role_of
 from kauditd.api.backend import Backend
-from kauditd.api.connection import Connection
+from kauditd.api.connection import Exchange
 from kauditd.api.encode import encode
 from kauditd.api.envelope import EXIT_HEADER, Rejected, denied, http_status, wrap, wrap_error
 from kauditd.api.handlers import Call, Reply
@@ -101,6 +101,8 @@ class Dispatcher:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Judges peer and headers, calls the handler, and turns every failure into an envelope."""
+        if isinstance(request.protocol, Exchange):
+            request.protocol.connection.begin()
         try:
             self._check_headers(request, self._identify(request))
             response = await handler(request)
@@ -170,8 +172,8 @@ class Dispatcher:
         if not self._waits.take(role):
             raise Rejected("cannot wait: too many are waiting", kind="unavailable", hint="ask without waiting")
         try:
-            if isinstance(request.protocol, Connection):
-                request.protocol.extend(call.number("timeout_s"))
+            if isinstance(request.protocol, Exchange):
+                request.protocol.connection.extend(call.number("timeout_s"))
             return await row.handler(call)
         finally:
             self._waits.give_back(role)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kauditd.errors import FileFault, KauditError, quote
 
-BACKLOG = 256
+BACKLOG = 128
 """How many may wait to be judged. Beyond it ``connect`` says EAGAIN at once, since a Unix socket has no SYN queue."""
 
 _SUN_PATH_BYTES = 107  # sizeof(sockaddr_un.sun_path) - 1

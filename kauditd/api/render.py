@@ -126,12 +126,12 @@ def _reasons(reasons: tuple[Reason, ...], *, now_unix_s: float, colour: bool) ->
 def _facts(status: StatusView, *, now_unix_s: float) -> list[tuple[str, str]]:
     """Name and text of every line below the reasons, in reading order."""
     watch = f"{status.watch.mode}, {status.watch.detail}" if status.watch.detail else status.watch.mode
-    uptime = span(max(0.0, status.at_unix_s - status.started_unix_s))
+    uptime = span(max(0.0, now_unix_s - status.started_unix_s))
     facts = [
         ("target", _target(status)),
         ("process", _process(status, now_unix_s=now_unix_s)),
         ("policy", _policy(status)),
-        ("proof", f"{_clean(status.proof.what)}, {moment(status.proof.proven_unix_s, now_unix_s=now_unix_s)}"),
+        ("proof", _proof(status, now_unix_s=now_unix_s)),
         ("drift", "none" if not status.drift_count else f"{status.drift_count}, see: kauditctl diff"),
         ("mode", _mode(status, now_unix_s=now_unix_s)),
         ("watch", _clean(watch)),
@@ -154,6 +154,13 @@ def _process(status: StatusView, *, now_unix_s: float) -> str:
         return "none running"
     started = moment(status.process.started_unix_s, now_unix_s=now_unix_s)
     return f"pid {status.process.pid}, started {started}"
+
+
+def _proof(status: StatusView, *, now_unix_s: float) -> str:
+    proof = status.proof
+    if proof.proven_unix_s is None:
+        return "none yet"
+    return f"{_clean(proof.what)}, {moment(proof.proven_unix_s, now_unix_s=now_unix_s)}"
 
 
 def _policy(status: StatusView) -> str:

@@ -50,7 +50,7 @@ def _silence() -> None:
     """Points stdout at nothing, so that the interpreter's own flush at exit cannot complain again."""
     import os
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,22 @@
 
 import sys
 
-from kauditd.cli.exits import Failure
+from kauditd.cli.exits import NO, Failure
 
 
 def write(body: bytes) -> None:
     """Writes bytes to stdout and flushes, so that a broken pipe is noticed here and not at the interpreter's end."""
-    sys.stdout.buffer.write(body)
-    sys.stdout.buffer.flush()
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream is None:  # the shell's >&-
+        raise Failure("cannot write the answer: stdout is closed", code=NO)
+    stream.write(body)
+    stream.flush()
 
 
 def say(line: str) -> None:
     """Writes one line of text to stdout; what the terminal cannot show is escaped."""
-    write(f"{line}\n".encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    write(f"{line}\n".encode(encoding, "backslashreplace"))
 
 
 def report(failure: Failure) -> None:
@@ -24,7 +28,8 @@ def report(failure: Failure) -> None:
 
 def wants_colour() -> bool:
     """Whether stdout is a terminal that likes colour (https://no-color.org: NO_COLOR set and not empty says no)."""
-    if not sys.stdout.isatty():
+    is_terminal = getattr(sys.stdout, "isatty", None)
+    if is_terminal is None or not is_terminal():
         return False
     import os
 

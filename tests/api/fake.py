@@ -129,7 +129,7 @@ class FakeBackend:
         return self.current
 
     def publish(self, **changes: object) -> None:
-        self.current = replace(self.current, sequence=self.current.sequence + 1, **changes)  # type: ignore[arg-type]
+        self.current = replace(self.current, sequence=self.current.sequence + 1, **changes)
 
     async def _act(self, verb: str, peer_uid: int, duration_s: float | None = None) -> Change | None:
         self.calls.append((verb, peer_uid, duration_s))

@@ -99,6 +99,22 @@ def test_an_idle_connection_is_not_kept_after_the_answer(path: Path) -> None:
     assert answer.status == 200
 
 
+def test_a_client_that_closes_its_own_side_still_gets_its_answer(path: Path) -> None:
+    """What socat does, and ``nc -N``."""
+    with serving(path, FakeBackend()), dial(path) as connection:
+        connection.sendall(HEAD)
+        connection.shutdown(socket.SHUT_WR)
+        answer = parse(read_all(connection))
+
+    assert answer.status == 200
+
+
+def test_a_client_that_closes_its_own_side_before_it_asks_frees_its_place(path: Path) -> None:
+    with serving(path, FakeBackend(), limits=Limits(request_s=20)), dial(path, timeout_s=2) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection) == b""
+
+
 @contextlib.contextmanager
 def idle(path: Path, count: int) -> Iterator[list[socket.socket]]:
     """Connections that say nothing."""

@@ -35,7 +35,7 @@ critical  log-silent    no event for 90 s
 target   static-pod /etc/kubernetes/manifests/kube-apiserver.yaml, missing
 process  none running
 policy   profile default, 1 rule, not published
-proof    none, never
+proof    none yet
 drift    none
 mode     enforce, disabled until apply, paused until 2026-11-24 13:10:12 UTC (in 10 min), contested
 watch    polling, no inotify here
@@ -80,7 +80,7 @@ def test_a_node_with_everything_wrong() -> None:
         target=replace(snapshot.target, present=False, version=""),
         process=None,
         policy=replace(snapshot.policy, rule_count=1, digest=None),
-        proof=replace(snapshot.proof, what="none", proven_unix_s=None),
+        proof=replace(snapshot.proof, what="the canary is in the file", proven_unix_s=None),
         drift=(),
         disabled=True,
         contested=True,

@@ -164,6 +164,15 @@ def test_a_full_disk_is_said_and_is_exit_1(tmp_path: Path, socket_path: Path) ->
     assert done.stderr == b"kauditctl: cannot write the answer: No space left on device\n"
 
 
+@pytest.mark.parametrize("words", [["status"], ["version"], ["history", "--format", "json"], ["wait"]])
+def test_a_closed_stdout_is_said_and_is_exit_1(tmp_path: Path, socket_path: Path, words: list[str]) -> None:
+    shell = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command(*words, "--root", str(tmp_path))]
+    with serving(socket_path, FakeBackend()):
+        done = subprocess.run(shell, stderr=subprocess.PIPE, timeout=30, check=False)
+
+    assert (done.returncode, done.stderr) == (1, b"kauditctl: cannot write the answer: stdout is closed\n")
+
+
 @pytest.mark.parametrize("words", [["wait", "--timeout", "30"], ["wait", "--timeout", "30", "--format", "json"]])
 def test_ctrl_c_ends_quietly_with_130(tmp_path: Path, socket_path: Path, words: list[str]) -> None:
     with serving(socket_path, FakeBackend(current=make_snapshot(verdict=Verdict.CHANGING))):
