@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.tree import cache_dir
 
-KUBERNETES_VERSIONS = ("v1.36.3", "v1.37.2")
+KUBERNETES_VERSIONS = tuple(os.environ.get("REAL_VERSIONS", "v1.36.3 v1.37.2").split())
 ETCD_VERSION = "v3.7.0"  # kubeadm of these minors writes flags that older servers do not know
 EQUAL = "equal"  # a program of ours around kubeadm's own comparison of manifests: oracle/equal.go
 KUBERNETES_COMPONENTS = ("kubeadm", "kube-apiserver", EQUAL)
