@@ -57,6 +57,13 @@ class RealNode:
         )
         return files.replace(request, at=self._at)
 
+    def sweep(self, directory: str) -> tuple[str, ...]:
+        """Remove what a killed run left there; nothing where it cannot be read."""
+        try:
+            return files.sweep(self._layout.host(directory))
+        except FileFault:
+            return ()
+
     def visible_files(self, directory: str) -> tuple[str, ...]:
         """What the kubelet would read there; nothing where the directory cannot be listed."""
         try:
@@ -161,6 +168,10 @@ class RealMemory:
         """A kept strip record, or None; also for a digest that is none."""
         return self._store.load_record(digest) if digest else None
 
+    def retain(self, digests: frozenset[Digest]) -> None:
+        """Drop the oldest copies. Raises ``errors.FileFault``."""
+        self._store.retain(digests)
+
     def save_state(self, state: Mapping[str, object]) -> None:
         """Replace the state."""
         self._store.save_state(state)
@@ -185,6 +196,9 @@ class ReadOnlyMemory(RealMemory):
 
     def save_record(self, record: EditRecord) -> None:
         """Nothing is written."""
+
+    def retain(self, digests: frozenset[Digest]) -> None:
+        """Nothing is dropped."""
 
     def save_state(self, state: Mapping[str, object]) -> None:
         """Nothing is written."""

@@ -121,8 +121,6 @@ class Commands:
         if observed.manifest.content is None:
             cause = observed.manifest.fault or "there is none"
             raise Refused(f"cannot {verb}: the manifest cannot be read: {cause}", hint="kauditctl doctor")
-        if (change := self._space.changes.open()) is not None:
-            raise Refused(f"cannot {verb}: change {change.id} is still inside its gate", hint="kauditctl history")
         return observed.manifest
 
     def _refuse_unreadable(self, observed: Observed) -> None:

@@ -8,6 +8,7 @@ import logging
 
 from kauditd.core.cmdline import listening
 from kauditd.core.drift import flags_agree
+from kauditd.core.layout import POLICY_DIR, parent
 from kauditd.core.model import ApiServerProcess, Change, Reason, Severity
 from kauditd.core.observed import Observed
 from kauditd.core.plan import Plan, make_plan
@@ -47,10 +48,29 @@ class Guard:
         space.wishes.recall(state)
         space.changes.load(space.node.now_unix_s())
         self.reload()
+        self._tidy()
         manifest = space.node.read_manifest(space.path)
         change = space.changes.recover(manifest.digest, at_unix_s=space.node.now_unix_s())
         if change is not None:
             self.gating.resume(change, manifest.digest)
+
+    def _tidy(self) -> None:
+        """Temporary files of a killed run go, and copies that no recent change needs.
+
+        Published policies all stay: kubeadm-config may name one, it cannot be read without credentials, and an API
+        server that is given a missing policy file does not start.
+        """
+        space = self.space
+        if space.guards().mode == "observe":
+            return
+        for directory in (parent(space.path), POLICY_DIR):
+            if swept := space.node.sweep(directory):
+                logger.info("Removed what a killed run left in %s: %s", directory, ", ".join(swept))
+        recent = space.changes.recent()[-20:]
+        try:
+            space.memory.retain(frozenset(d for c in recent for d in (c.before, c.after)))
+        except FileFault as exc:
+            self.writer.note_fault(exc)
 
     def reload(self) -> None:
         """Read settings and policy again; what cannot be used leaves the last good ones in force."""

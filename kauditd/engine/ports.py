@@ -29,6 +29,10 @@ class Node(Protocol):
         """Replace by the crash-safe protocol; ``errors.LostUpdate`` where the file is no longer ``expected``."""
         ...
 
+    def sweep(self, directory: str) -> tuple[str, ...]:
+        """Remove temporary files that a killed run of ours left in ``directory``; their names."""
+        ...
+
     def visible_files(self, directory: str) -> tuple[str, ...]:
         """Names the kubelet would read: no leading dot, sorted; empty where the directory is missing."""
         ...
@@ -87,6 +91,10 @@ class Memory(Protocol):
 
     def load_record(self, digest: Digest) -> EditRecord | None:
         """The strip record of the edited text with this digest, or None."""
+        ...
+
+    def retain(self, digests: frozenset[Digest]) -> None:
+        """Drop kept manifests and records but the newest and those named."""
         ...
 
     def save_state(self, state: Mapping[str, object]) -> None:
