@@ -23,7 +23,7 @@ from kauditd.core.matching import match_processes
 from kauditd.core.model import Verdict
 from kauditd.core.plan import render_diff
 from kauditd.daemon.main import locate
-from kauditd.daemon.node import ReadOnlyMemory, RealNode
+from kauditd.daemon.node import ReadOnlyMemory, ReadOnlyNode
 from kauditd.effects.inotify import inotify_limit, inotify_obtainable
 from kauditd.effects.probe import probe
 from kauditd.effects.processes import ProcessReader
@@ -42,7 +42,7 @@ class Assessment:
     """One look at a node, and what may be asked of it."""
 
     def __init__(self, layout: Layout, settings_file: str) -> None:
-        node = RealNode(layout, lambda _point: None)
+        node = ReadOnlyNode(layout)
         self.layout = layout
         self.guard = Guard(node, ReadOnlyMemory(layout), settings_file)
         self.reporter = Reporter(self.guard, started_unix_s=node.now_unix_s())

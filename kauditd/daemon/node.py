@@ -132,6 +132,33 @@ class RealNode:
         return read_profile(name)
 
 
+class ReadOnlyNode(RealNode):
+    """The node for looking only: a daemon may be at work on it at the same moment."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout, lambda _point: None)
+
+    def sweep(self, directory: str) -> tuple[str, ...]:
+        """Nothing is removed: what lies there may be in use."""
+        del directory
+        return ()
+
+    def replace_manifest(self, path: str, content: bytes, *, expected: ManifestFile) -> FileId:
+        """Refused."""
+        del content, expected
+        raise FileFault(f"cannot replace {path}: this is a read-only look at the node", path=path)
+
+    def publish_policy(self, path: str, content: bytes) -> None:
+        """Refused."""
+        del content
+        raise FileFault(f"cannot publish {path}: this is a read-only look at the node", path=path)
+
+    def make_log_directory(self, path: str, *, uid: int | None, gid: int | None) -> None:
+        """Refused."""
+        del uid, gid
+        raise FileFault(f"cannot make {path}: this is a read-only look at the node", path=path)
+
+
 class RealMemory:
     """Implements ``engine.ports.Memory`` in the state directory."""
 
