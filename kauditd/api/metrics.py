@@ -16,6 +16,7 @@ from kauditd.engine.snapshot import Snapshot
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _RESERVED = ("_total", "_info", "_created", "_bucket", "_count", "_sum")  # suffixes that name parts of a family
+_EXACT = 2**53  # above it a float has no exact integer to write
 _NOT_A_NAME = re.compile(r"[^a-z0-9_]+")
 
 
@@ -140,4 +141,4 @@ def _number(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    return str(int(value)) if value == int(value) else repr(float(value))
+    return str(int(value)) if value == int(value) and abs(value) < _EXACT else repr(float(value))

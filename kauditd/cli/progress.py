@@ -5,7 +5,7 @@ import time
 
 
 class Progress:
-    """Prints each new phase once, with the seconds since the start. Nothing in the first two seconds but phases."""
+    """Prints each new phase once, with the seconds since the start."""
 
     def __init__(self) -> None:
         self._start_s = time.monotonic()

@@ -23,6 +23,14 @@ READER = Peer(uid=9, gid=7)
 HEAD = b"GET /v1/status HTTP/1.1\r\nHost: kauditd\r\n\r\n"
 
 
+def test_the_bounds_are_those_that_users_were_told() -> None:
+    limits = Limits()
+
+    assert (limits.body_bytes, limits.request_s, limits.connections, limits.wait_s) == (16_384, 5.0, 32, 600)
+    assert 0 < limits.admin_connections < limits.connections
+    assert limits.waits < limits.connections - limits.admin_connections, "waits alone cannot fill the house"
+
+
 class Turnstile:
     """Says that everybody is ``peer``, which a test changes between two requests."""
 

@@ -90,7 +90,9 @@ def test_label_values_are_escaped(code: str, version: str) -> None:
     read(metrics_text(replace(make_snapshot(), reasons=(reason, reason), version=version)))
 
 
-@pytest.mark.parametrize(("value", "written"), [(math.nan, "NaN"), (math.inf, "+Inf"), (2.0, "2"), (0.1, "0.1")])
+@pytest.mark.parametrize(
+    ("value", "written"), [(math.nan, "NaN"), (math.inf, "+Inf"), (2.0, "2"), (1e300, "1e+300"), (0.1, "0.1")]
+)
 def test_numbers(value: float, written: str) -> None:
     text = metrics_text(replace(make_snapshot(), counters={"x": value}))
 

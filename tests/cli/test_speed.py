@@ -1,7 +1,6 @@
 """``status`` costs about what ``curl`` costs. A ratio, since absolute times belong to machines."""
 
 import shutil
-import statistics
 import subprocess
 import time
 from pathlib import Path
@@ -30,5 +29,5 @@ def test_status_costs_at_most_twice_what_curl_costs(tmp_path: Path, socket_path:
     with serving(socket_path, FakeBackend()):
         pairs = [(seconds(ours), seconds(theirs)) for _ in range(RUNS)]  # in turn, so that noise meets both
 
-    ratio = statistics.median(mine / other for mine, other in pairs)
+    ratio = min(mine for mine, _ in pairs) / min(other for _, other in pairs)  # the least disturbed run of each
     assert ratio <= 2, f"kauditctl status costs {ratio:.2f} times curl"
