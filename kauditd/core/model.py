@@ -61,7 +61,7 @@ class Edit:
     ``code`` is one of ``flag-missing``, ``flag-differs``, ``flag-duplicate``, ``mount-missing``,
     ``mount-readonly``, ``volume-missing``, ``nonce-missing``, ``nonce-stale``. ``line`` counts from 1 in the
     incoming text (for an insertion: the line before which ours goes). ``foreign`` marks a line that somebody else
-    wrote and that is edited in place.
+    wrote and that is edited in place; ``before`` is None for an insertion and for a flag that stood without a value.
     """
 
     code: str

@@ -35,16 +35,16 @@ def render_scalar(value: Value, *, style: str = "", flow: bool = False) -> str:
     return text
 
 
-def render_flow(value: Value, *, style: str) -> str:
-    """A value on one line; ``style`` is ``"`` for JSON and for lists whose items are double-quoted."""
+def render_flow(value: Value, *, style: str, key_style: str = "") -> str:
+    """A value on one line, its strings in the quoting ``style`` and its keys in ``key_style``."""
     if isinstance(value, dict):
-        key_style = style if style == '"' else ""
         pairs = (
-            f"{render_scalar(key, style=key_style)}: {render_flow(item, style=style)}" for key, item in value.items()
+            f"{render_scalar(key, style=key_style)}: {render_flow(item, style=style, key_style=key_style)}"
+            for key, item in value.items()
         )
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(render_flow(item, style=style) for item in value) + "]"
+        return "[" + ", ".join(render_flow(item, style=style, key_style=key_style) for item in value) + "]"
     return render_scalar(value, style=style, flow=True)
 
 
@@ -55,13 +55,13 @@ def render_block(value: Value, *, column: int, gap: int = 2, step: int = 2) -> l
     return [f"{pad}-{' ' * (gap - 1)}{lines[0]}", *(f"{pad}{' ' * gap}{line}" for line in lines[1:])]
 
 
-def _block_pairs(value: dict[str, Value], *, step: int) -> list[str]:
+def _block_pairs(value: dict[str, Value], *, step: int, style: str = "") -> list[str]:
     lines: list[str] = []
     for key, item in value.items():
         if isinstance(item, dict):
             lines += [f"{key}:", *(" " * step + line for line in _block_pairs(item, step=step))]
         else:
-            lines.append(f"{key}: {render_scalar(item)}")
+            lines.append(f"{key}: {render_scalar(item, style=style)}")
     return lines
 
 
@@ -90,20 +90,18 @@ def step_of(document: Document, node: Sequence) -> int:
 
 
 def style_of(node: Sequence) -> str:
-    """The quoting of a flow list's items, as far as its first scalar item shows."""
-    first = next((item for item in map(resolve, node.items[::-1]) if isinstance(item, Scalar)), None)
-    return first.style if first is not None and first.style in {"'", '"'} else ""
+    """The quoting of a flow list: that of its last flag, or of its last scalar where it holds none."""
+    scalars = [item for item in map(resolve, node.items) if isinstance(item, Scalar)]
+    flags = [item for item in scalars if item.text.startswith("-")]
+    style = next((item.style for item in (flags or scalars)[::-1]), "")
+    return style if style in {"'", '"'} else ""
 
 
-def render_pair(key: str, value: Value, *, indent: int) -> list[str]:
+def render_pair(key: str, value: Value, *, indent: int, style: str = "") -> list[str]:
     """A key with its value as lines; a list's dashes or a mapping's keys stand ``indent`` columns behind the key."""
     name = render_scalar(key)
     if isinstance(value, list):
         return [f"{name}:", *(line for item in value for line in render_block(item, column=indent))]
     if isinstance(value, dict):
-        return [f"{name}:", *(" " * indent + line for line in _block_pairs(value, step=2))]
-    return [f"{name}: {render_scalar(value, style=_value_style(value))}"]
-
-
-def _value_style(value: Value) -> str:
-    return '"' if isinstance(value, str) else ""
+        return [f"{name}:", *(" " * indent + line for line in _block_pairs(value, step=2, style=style))]
+    return [f"{name}: {render_scalar(value, style=style)}"]

@@ -6,7 +6,7 @@ The two are made side by side and independently; the edit is good only if the pa
 from kauditd.core.manifest.locate import Site, own, require_own
 from kauditd.core.manifest.scalars import Value, decode
 from kauditd.core.manifest.splice import Patch
-from kauditd.core.manifest.tree import Mapping, Node, Sequence, lookup, resolve
+from kauditd.core.manifest.tree import Node, Sequence, lookup, resolve
 from kauditd.core.model import Edit
 
 
@@ -69,9 +69,3 @@ def require_own_path(site: Site) -> None:
             require_own(document, item, "the container")
     for key in ("command", "args"):
         own(document, site.container, key)
-
-
-def metadata_of(site: Site) -> Mapping | None:
-    """The Pod's metadata mapping where it stands itself, None where there is none."""
-    node = own(site.document, site.pod, "metadata")
-    return node if isinstance(node, Mapping) else None

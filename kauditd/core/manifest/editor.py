@@ -20,7 +20,10 @@ def edit(text: bytes, desired: Desired) -> Edited:
     document = parse(text)
     draft = Draft(locate(document))
     flags = draft_mounts(draft, desired.mounts, desired.flags)
+    others, draft.patches = draft.patches, []
     draft_flags(draft, flags)
+    # Where a list ends, its new items come before a new key of the mapping around it.
+    draft.patches += others
     draft_nonce(draft, desired.nonce)
     if not draft.edits:
         return Edited(text=text, edits=(), record=EditRecord(before=digest(text), after=digest(text), splices=()))

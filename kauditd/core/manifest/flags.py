@@ -92,7 +92,7 @@ def _replace(draft: Draft, flag: Flag, words: Items[Word], *, foreign: bool) -> 
             code="flag-differs" if len(words) == 1 else "flag-duplicate",
             subject=flag.name,
             line=site.document.line(site.words[index].start) + 1,
-            before=word.value,
+            before=None if word.value_index is None else word.value,
             after=flag.value,
             foreign=foreign,
         )

@@ -28,9 +28,10 @@ Span = tuple[int, int]
 def insert_items(document: Document, node: Sequence, items: Items[NewItem]) -> list[Patch]:
     """The patches that put ``items`` (in order of their index) into a list that has items, or into a flow list."""
     if node.flow:
-        style = '"' if document.json else style_of(node)
+        style, key_style = ('"', '"') if document.json else (style_of(node), "")
         spans = [(item.start, item.end) for item in node.items]
-        return _insert_flow(document, node.end - 1, spans, items, [render_flow(i.value, style=style) for i in items])
+        texts = [render_flow(item.value, style=style, key_style=key_style) for item in items]
+        return _insert_flow(document, node.end - 1, spans, items, texts)
     column, gap, step = document.column(dash(document, node)), gap_of(document, node), step_of(document, node)
     patches = []
     for item in items:
@@ -51,23 +52,25 @@ def insert_lines(document: Document, offset: int, lines: Items[str], role: str, 
     return Patch(start=offset, end=offset, text=text, role=role, subject=subject)
 
 
-def insert_pair(document: Document, node: Mapping, key: str, value: Value, *, indent: int) -> list[Patch]:
+def insert_pair(
+    document: Document, node: Mapping, key: str, value: Value, *, indent: int, style: str = ""
+) -> list[Patch]:
     """The patches that add a key to a mapping: in sorted order where its keys are sorted, else at its end.
 
-    ``indent`` is how far the dashes of a list or the keys of a mapping stand behind their key in block style.
+    ``indent`` is how far the dashes of a list or the keys of a mapping stand behind their key in block style;
+    ``style`` is the quoting of the strings in ``value``.
     """
     if node.flow:
-        style = '"' if document.json else (node.pairs[-1][0].style if node.pairs else "")
-        text = f"{render_scalar(key, style=style)}: {render_flow(value, style=style)}"
+        key_style = '"' if document.json else ""
+        shown = render_flow(value, style=key_style or style, key_style=key_style)
+        text = f"{render_scalar(key, style=key_style)}: {shown}"
         spans = [(name.start, item.end) for name, item in node.pairs]
         new = NewItem(index=len(spans), value=value, role="key", subject=key)
         return _insert_flow(document, node.end - 1, spans, [new], [text])
     first = node.pairs[0][0]
     column, line_start = document.column(first.start), document.line_start(first.start)
     index = sorted_index([name.text for name, _ in node.pairs], key)
-    if index == 0 and document.text[line_start : first.start].strip():
-        index = len(node.pairs)  # the first key stands behind a dash
-    lines = [" " * column + line for line in render_pair(key, value, indent=indent)]
+    lines = [" " * column + line for line in render_pair(key, value, indent=indent, style=style)]
     offset = document.line_end(node.pairs[index - 1][1].end) if index else line_start
     return [insert_lines(document, offset, lines, "key", key)]
 
@@ -89,15 +92,18 @@ def add_values(
     return fill(document, parent, key, node, values, indent=indent), False
 
 
-def fill(document: Document, parent: Mapping, key: str, node: Node, value: Value, *, indent: int) -> list[Patch]:
+def fill(
+    document: Document, parent: Mapping, key: str, node: Node, value: Value, *, indent: int, style: str = ""
+) -> list[Patch]:
     """Replace an empty or null value of ``key`` by ``value``: lines below the key, or in place in flow style."""
     name = next(item for item, found in parent.pairs if found is node)
     if parent.flow:
-        text = render_flow(value, style='"' if document.json else "")
+        key_style = '"' if document.json else ""
+        text = render_flow(value, style=key_style or style, key_style=key_style)
         space = "" if node.start < node.end or document.text[node.start - 1] in " \t" else " "
         return [Patch(start=node.start, end=node.end, text=space + text, role="value", subject=key)]
     colon = document.text.index(":", name.end) + 1
-    lines = render_pair(key, value, indent=indent)[1:]
+    lines = render_pair(key, value, indent=indent, style=style)[1:]
     column = document.column(name.start)
     cut = [Patch(start=colon, end=node.end, text="", role="value", subject=key)] if node.end > colon else []
     offset = document.line_end(node.end)

@@ -205,6 +205,14 @@ def own(document: Document, mapping: Mapping, key: str) -> Node | None:
     return node
 
 
+def own_mapping(document: Document, mapping: Mapping, key: str) -> Mapping:
+    """``own`` for a key that must hold a mapping."""
+    node = own(document, mapping, key)
+    if not isinstance(node, Mapping):
+        raise document.refuse(mapping, f"the Pod has no {key}", code="not-a-pod", hint="restore the manifest")
+    return node
+
+
 def require_own(document: Document, node: Node, what: str) -> None:
     """Refuse a node that is an alias, or one that an alias refers to."""
     if isinstance(node, Alias) or (node.anchor is not None and node.anchor in document.aliased):

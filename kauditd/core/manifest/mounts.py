@@ -40,10 +40,11 @@ def draft_mounts(draft: Draft, mounts: Iterable[Mount], flags: Sequence[Flag]) -
     """
     wishes = _Wishes(draft.site)
     moved: dict[str, str] = {}
-    for mount in sorted(mounts, key=lambda mount: mount.name):
+    # Writable ones first: a directory that is wished for twice is then mounted writable.
+    for mount in sorted(mounts, key=lambda mount: (mount.read_only, mount.name)):
         moved[clean(mount.mount_path)] = wishes.add(mount)
-    for taken in wishes.writable:
-        _make_writable(draft, taken)
+    for name, node in wishes.writable:
+        _make_writable(draft, name, node)
     _add(draft, "volumeMounts", wishes.new_mounts)
     _add(draft, "volumes", wishes.new_volumes)
     return [_translate(flag, moved) for flag in flags]
@@ -57,7 +58,7 @@ class _Wishes:
         self.volumes = list(site.volumes)
         self.new_mounts: list[tuple[str, str, Value]] = []
         self.new_volumes: list[tuple[str, str, Value]] = []
-        self.writable: list[VolumeMount] = []
+        self.writable: list[tuple[str, Mapping]] = []
 
     def add(self, mount: Mount) -> str:
         """Make ``mount`` visible; returns the path at which the container sees it."""
@@ -79,8 +80,8 @@ class _Wishes:
             found = covering(self.mounts, path)
             if found is None or mount.read_only or not found.read_only:
                 return True
-            if found is exact:
-                self.writable.append(found)
+            if found is exact and found.node is not None:
+                self.writable.append((found.name, found.node))
                 return True
         if exact is not None:
             return False
@@ -151,22 +152,20 @@ def _indent(site: Site) -> int:
     return max(0, site.document.column(listed.start) - site.document.column(key.start))
 
 
-def _make_writable(draft: Draft, mount: VolumeMount) -> None:
+def _make_writable(draft: Draft, name: str, mount: Mapping) -> None:
     """Turn ``readOnly: true`` of somebody's mount at our log directory into false."""
     document = draft.site.document
-    if mount.node is None:
-        return
-    node = lookup(mount.node, "readOnly")[0]
+    node = lookup(mount, "readOnly")[0]
     if not isinstance(node, Scalar) or node.anchor is not None or node.tag is not None:
         raise document.refuse(
-            mount.node, "the log's mount is read-only through an alias", code="alias", hint="write readOnly out in full"
+            mount, "the log's mount is read-only through an alias", code="alias", hint="write readOnly out in full"
         )
-    require_own(document, mount.node, "the log's mount")
-    draft.patches.append(Patch(start=node.start, end=node.end, text="false", role="mount-readonly", subject=mount.name))
+    require_own(document, mount, "the log's mount")
+    draft.patches.append(Patch(start=node.start, end=node.end, text="false", role="mount-readonly", subject=name))
     draft.edits.append(
         Edit(
             code="mount-readonly",
-            subject=mount.name,
+            subject=name,
             line=document.line(node.start) + 1,
             before="true",
             after="false",
@@ -175,7 +174,7 @@ def _make_writable(draft: Draft, mount: VolumeMount) -> None:
     )
     for item in as_list(draft.container.get("volumeMounts")):
         value = as_mapping(item)
-        if value.get("mountPath") == decode_path(mount.node):
+        if value.get("mountPath") == decode_path(mount):
             value["readOnly"] = False
 
 

@@ -1,9 +1,9 @@
 """The nonce annotation: set where kubeadm must see another Pod than before, dropped at the next edit."""
 
 from kauditd.core.manifest.compose import render_scalar
-from kauditd.core.manifest.draft import Draft, as_mapping, metadata_of
+from kauditd.core.manifest.draft import Draft, as_mapping
 from kauditd.core.manifest.insert import fill, insert_pair
-from kauditd.core.manifest.locate import own, require_own
+from kauditd.core.manifest.locate import own, own_mapping
 from kauditd.core.manifest.remove import cut_pair
 from kauditd.core.manifest.scalars import decode
 from kauditd.core.manifest.splice import Patch
@@ -34,18 +34,16 @@ def draft_nonce(draft: Draft, nonce: str | None) -> None:
 
 def _set(draft: Draft, nonce: str) -> None:
     document = draft.site.document
-    metadata = metadata_of(draft.site)
-    if metadata is None:
-        raise document.refuse(draft.site.pod, "the Pod has no metadata", code="not-a-pod", hint="restore the manifest")
+    metadata = own_mapping(document, draft.site.pod, "metadata")
     node = own(document, metadata, KEY)
     indent = _indent(draft, metadata)
     if node is None:
-        patches = insert_pair(document, metadata, KEY, {NONCE_ANNOTATION: nonce}, indent=indent)
+        patches = insert_pair(document, metadata, KEY, {NONCE_ANNOTATION: nonce}, indent=indent, style='"')
         draft.created.append(KEY)
     elif isinstance(node, Mapping) and node.pairs:
-        patches = insert_pair(document, node, NONCE_ANNOTATION, nonce, indent=indent)
+        patches = insert_pair(document, node, NONCE_ANNOTATION, nonce, indent=indent, style='"')
     elif isinstance(node, Mapping) or decode(node) is None:
-        patches = fill(document, metadata, KEY, node, {NONCE_ANNOTATION: nonce}, indent=indent)
+        patches = fill(document, metadata, KEY, node, {NONCE_ANNOTATION: nonce}, indent=indent, style='"')
     else:
         raise document.refuse(node, "annotations is not a mapping", code="not-a-pod", hint="restore the manifest")
     _record(draft, patches, "nonce-missing", None, nonce)
@@ -54,11 +52,9 @@ def _set(draft: Draft, nonce: str) -> None:
 
 
 def _change(draft: Draft, present: str, nonce: str) -> None:
-    holder = _annotations(draft)
-    node = own(draft.site.document, holder, NONCE_ANNOTATION)
-    if not isinstance(node, Scalar):
-        raise _unclear(draft, holder)
-    text = render_scalar(nonce, style=node.style if node.style in {"'", '"'} else '"')
+    _, holder = nonce_holders(draft)
+    node = next(value for key, value in holder.pairs if key.text == NONCE_ANNOTATION)
+    text = render_scalar(nonce, style="'" if isinstance(node, Scalar) and node.style == "'" else '"')
     end = node.start + len(draft.site.document.text[node.start : node.end].rstrip())
     patch = Patch(start=node.start, end=end, text=text, role="nonce", subject=NONCE_ANNOTATION)
     _record(draft, [patch], "nonce-stale", present, nonce)
@@ -66,10 +62,9 @@ def _change(draft: Draft, present: str, nonce: str) -> None:
 
 
 def _drop(draft: Draft, present: str) -> None:
-    holder = _annotations(draft)
-    metadata = metadata_of(draft.site)
+    metadata, holder = nonce_holders(draft)
     annotations = as_mapping(draft.metadata()[KEY])
-    if len(holder.pairs) == 1 and metadata is not None and len(metadata.pairs) > 1:
+    if len(holder.pairs) == 1 and len(metadata.pairs) > 1:
         patches = cut_pair(draft.site.document, metadata, KEY, role="nonce", subject=NONCE_ANNOTATION)
         del draft.metadata()[KEY]
     else:
@@ -78,19 +73,13 @@ def _drop(draft: Draft, present: str) -> None:
     _record(draft, patches, "nonce-stale", present, None)
 
 
-def _annotations(draft: Draft) -> Mapping:
-    metadata = metadata_of(draft.site)
-    node = None if metadata is None else own(draft.site.document, metadata, KEY)
-    if not isinstance(node, Mapping):
-        raise _unclear(draft, draft.site.pod)
-    require_own(draft.site.document, node, KEY)
-    return node
-
-
-def _unclear(draft: Draft, node: Mapping) -> Exception:
-    return draft.site.document.refuse(
-        node, "the nonce annotation is not written out", code="alias", hint=f"remove {NONCE_ANNOTATION}"
-    )
+def nonce_holders(draft: Draft) -> tuple[Mapping, Mapping]:
+    """Metadata and annotations of a Pod that carries a nonce. Raises ManifestRefused where it is not written out."""
+    document = draft.site.document
+    metadata = own_mapping(document, draft.site.pod, "metadata")
+    annotations = own_mapping(document, metadata, KEY)
+    own(document, annotations, NONCE_ANNOTATION)
+    return metadata, annotations
 
 
 def _record(draft: Draft, patches: list[Patch], code: str, before: str | None, after: str | None) -> None:

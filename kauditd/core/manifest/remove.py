@@ -6,11 +6,13 @@ from kauditd.core.manifest.compose import dash
 from kauditd.core.manifest.splice import Patch
 from kauditd.core.manifest.tree import Document, Mapping, Sequence
 
+_COMMA = re.compile(r"\s*,")
+
 
 def cut_items(document: Document, node: Sequence, indexes: set[int], *, role: str) -> list[Patch]:
     """The patches that remove the items at ``indexes`` from a list, neighbours in one patch."""
     if node.flow:
-        return _cut_flow([(item.start, item.end) for item in node.items], indexes, role, role)
+        return _cut_flow(document, [(item.start, item.end) for item in node.items], indexes, role, role)
     return [
         _cut_lines(document, _first_line(document, node, first), document.line_end(node.items[last].end), role, role)
         for first, last in _runs(indexes)
@@ -21,7 +23,7 @@ def cut_pair(document: Document, node: Mapping, key: str, *, role: str, subject:
     """The patches that remove a key and its value from a mapping."""
     index = next(number for number, (name, _) in enumerate(node.pairs) if name.text == key)
     if node.flow:
-        return _cut_flow([(name.start, value.end) for name, value in node.pairs], {index}, role, subject)
+        return _cut_flow(document, [(name.start, value.end) for name, value in node.pairs], {index}, role, subject)
     name, value = node.pairs[index]
     start, end = document.line_start(name.start), document.line_end(value.end)
     return [_cut_lines(document, start, end, role, subject)]
@@ -56,7 +58,9 @@ def _cut_lines(document: Document, start: int, end: int, role: str, subject: str
     return Patch(start=start, end=end, text="", role=role, subject=subject)
 
 
-def _cut_flow(spans: list[tuple[int, int]], indexes: set[int], role: str, subject: str) -> list[Patch]:
+def _cut_flow(
+    document: Document, spans: list[tuple[int, int]], indexes: set[int], role: str, subject: str
+) -> list[Patch]:
     """Remove runs of items: with the separator before them, or behind them where they come first."""
     patches = []
     for first, last in _runs(indexes):
@@ -64,6 +68,8 @@ def _cut_flow(spans: list[tuple[int, int]], indexes: set[int], role: str, subjec
             start, end = spans[first - 1][1], spans[last][1]
         else:
             start, end = spans[0][0], spans[last + 1][0] if last + 1 < len(spans) else spans[last][1]
+            comma = _COMMA.match(document.text, end)
+            end = end if comma is None else comma.end()
         patches.append(Patch(start=start, end=end, text="", role=role, subject=subject))
     return patches
 

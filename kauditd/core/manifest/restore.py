@@ -1,9 +1,9 @@
 """Single steps of the way back, each made in the text and in the object that must come out."""
 
-from kauditd.core.manifest.draft import Draft, as_list, as_mapping, metadata_of
+from kauditd.core.manifest.draft import Draft, as_list, as_mapping
 from kauditd.core.manifest.flags import replace_scalar, set_word
 from kauditd.core.manifest.locate import clean, own
-from kauditd.core.manifest.nonce import KEY
+from kauditd.core.manifest.nonce import KEY, nonce_holders, nonce_in
 from kauditd.core.manifest.parse import build
 from kauditd.core.manifest.remove import cut_items, cut_pair, leave_empty
 from kauditd.core.manifest.scalars import Value, decode
@@ -20,14 +20,17 @@ def restore_flag(draft: Draft, edit: Edit, lines: dict[str, str]) -> None:
     """
     site, document = draft.site, draft.site.document
     words = [word for word in site.flags if word.name == edit.subject]
-    if not words or words[-1].value == edit.before:
+    if not words:
         return
     word = words[-1]
+    if (None if word.value_index is None else word.value) == edit.before:
+        return
     if word.value != edit.after:
         raise _changed(draft, site.words[word.index], f"--{edit.subject}")
     index = word.index if word.value_index is None else word.value_index
     text = str(decode(site.words[index]))
-    new = f"{text[: len(text) - len(word.value)]}{edit.before or ''}"
+    stem = text[: len(text) - len(word.value)]
+    new = stem.removesuffix("=") if edit.before is None else stem + edit.before
     node = site.words[index]
     start, end = document.line_start(node.start), document.line_end(node.end)
     old_line = lines.get(document.text[start:end], "")
@@ -127,12 +130,10 @@ def _drop(
     created: tuple[str, ...],
 ) -> None:
     """Take items out of the list ``key``, in the text and in ``holder``."""
-    if not indexes:
-        return
     document = draft.site.document
-    node = own(document, parent, key)
+    node = own(document, parent, key) if indexes else None
     if not isinstance(node, Sequence):
-        raise _changed(draft, parent, key)
+        return
     left = [item for index, item in enumerate(as_list(holder[key])) if index not in indexes]
     if not left and key in created and len(parent.pairs) > 1:
         draft.patches += cut_pair(document, parent, key, role="key", subject=key)
@@ -146,11 +147,9 @@ def _drop(
 
 def drop_nonce(draft: Draft, *, created: bool) -> None:
     """Take the nonce out, and ``annotations`` with it where that key is ours and nothing else is in it."""
-    metadata = metadata_of(draft.site)
-    node = None if metadata is None else own(draft.site.document, metadata, KEY)
-    if metadata is None or not isinstance(node, Mapping) or lookup(node, NONCE_ANNOTATION)[0] is None:
+    if nonce_in(draft.site.pod) is None:
         return
-    own(draft.site.document, node, NONCE_ANNOTATION)
+    metadata, node = nonce_holders(draft)
     annotations = as_mapping(draft.metadata()[KEY])
     whole = created and len(node.pairs) == 1 and len(metadata.pairs) > 1
     holder, key = (metadata, KEY) if whole else (node, NONCE_ANNOTATION)

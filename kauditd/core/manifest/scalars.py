@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 
-from kauditd.core.manifest.tree import Mapping, Node, Scalar, Sequence, pairs_of, resolve
+from kauditd.core.manifest.tree import Node, Scalar, Sequence, pairs_of, resolve
 
 Value = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
 """A decoded value; a key of any type has become a string, as in the kubelet's conversion to JSON."""
@@ -78,13 +78,11 @@ def key_text(key: Scalar) -> str:
 def decode(node: Node) -> Value:
     """The plain value of a node, aliases and merge keys followed, the last of duplicate keys in force."""
     target = resolve(node)
-    match target:
-        case Scalar():
-            return decode_scalar(target)
-        case Sequence():
-            return [decode(item) for item in target.items]
-        case Mapping():
-            return {key: decode(value) for key, value, _ in pairs_of(target)}
+    if isinstance(target, Scalar):
+        return decode_scalar(target)
+    if isinstance(target, Sequence):
+        return [decode(item) for item in target.items]
+    return {key_text(key): decode(value) for key, value, _ in pairs_of(target)}
 
 
 def same(left: Value, right: Value) -> bool:

@@ -64,14 +64,14 @@ def is_merge(key: Scalar) -> bool:
     return key.style == "" and key.text == "<<" and key.tag is None
 
 
-def pairs_of(mapping: Mapping) -> Iterator[tuple[str, Node, bool]]:
+def pairs_of(mapping: Mapping) -> Iterator[tuple[Scalar, Node, bool]]:
     """All pairs in order of precedence, weakest first, as (key, value, merged).
 
     Merged mappings come where their ``<<`` stands; among several, the first named is the strongest.
     """
     for key, value in mapping.pairs:
         if not is_merge(key):
-            yield key.text, value, False
+            yield key, value, False
             continue
         source = resolve(value)
         sources = source.items[::-1] if isinstance(source, Sequence) else (source,)
@@ -86,7 +86,7 @@ def lookup(mapping: Mapping, name: str) -> tuple[Node | None, bool]:
     found: Node | None = None
     merged = False
     for key, value, inherited in pairs_of(mapping):
-        if key == name:
+        if key.text == name:
             found, merged = value, inherited
     return found, merged
 
