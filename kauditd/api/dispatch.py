@@ -110,6 +110,8 @@ class Dispatcher:
             response = _respond_error(error)
         except web.HTTPException as error:
             response = _respond_error(_from_http(error))
+            if isinstance(error, web.HTTPMethodNotAllowed):
+                response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
         except Exception:
             logger.exception("Cannot answer %s %s", request.method, quote(request.path, limit=64))
             response = _respond_error(KauditError("cannot answer: internal error", hint="see: journalctl -u kauditd"))

@@ -167,4 +167,5 @@ def test_what_is_no_row_is_not_served(path: Path, method: str, target: str, stat
 
     assert answer.status == status
     assert answer.result()["kind"] == ("not-found" if status == 404 else "bad-request")
+    assert answer.headers.get("allow") == (None if status == 404 else "POST" if target == "/v1/apply" else "GET")
     assert not backend.calls
