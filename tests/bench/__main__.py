@@ -1,5 +1,8 @@
 """Run every measurement, print a table, exit 1 where a gate is missed."""
 
+import ctypes
+import json
+import os
 import statistics
 import subprocess
 import sys
@@ -14,7 +17,7 @@ import psutil
 from kauditd.core.desired import desired_state
 from kauditd.core.manifest import edit
 from kauditd.core.settings import parse_settings
-from tests.bench.daemon import MANIFEST, REPOSITORY, Running, running, wait_until
+from tests.bench.daemon import MANIFEST, Running, install, running
 
 ROUNDS = 500
 IDLE_S = 20.0
@@ -33,16 +36,17 @@ class Figure:
 def main() -> int:
     """All figures; the exit code."""
     print(f"measuring ({ROUNDS} overwrites, {IDLE_S:.0f} s idle, 60 command lines) ...", flush=True)
-    figures = [measure_edit()]
     with tempfile.TemporaryDirectory(prefix="kauditd-bench-") as directory:
-        with running(Path(directory)) as daemon:
+        top = Path(directory)
+        app = install(top)
+        figures = [measure_edit()]
+        with running(app, top / "node") as daemon:
             figures += measure_idle(daemon)
-            figures += measure_command_line(daemon)
+            figures += measure_command_line(app, daemon)
             figures.append(measure_overwrites(daemon))
             figures.append(measure_memory(daemon, "RSS after all that"))
             figures.append(measure_lost_bytes(daemon))
-    with tempfile.TemporaryDirectory(prefix="kauditd-bench-") as directory:
-        figures.append(measure_without_events(Path(directory)))
+        figures.append(measure_without_events(app, top / "deaf"))
     width = max(len(f.what) for f in figures)
     print(f"{'figure':<{width}}  {'measured':<34}  {'gate':<22}  ")
     for f in figures:
@@ -67,7 +71,6 @@ def measure_edit() -> Figure:
 
 def measure_idle(daemon: Running) -> list[Figure]:
     """Memory with every library loaded, and what the daemon does while nothing happens."""
-    wait_until(lambda: True)
     time.sleep(3)
     process = psutil.Process(daemon.process.pid)
     before = process.cpu_times()
@@ -122,9 +125,9 @@ def measure_lost_bytes(daemon: Running) -> Figure:
     return Figure(what="lines changed outside ours", value=str(lost), gate="0", kept=lost == 0)
 
 
-def measure_command_line(daemon: Running) -> list[Figure]:
+def measure_command_line(app: Path, daemon: Running) -> list[Figure]:
     """``kauditctl status`` as installed (-I -S) against curl on the same socket, in turn."""
-    launcher = f"import sys; sys.path[:0] = [{str(REPOSITORY)!r}]; from kauditd.cli.main import run; run()"
+    launcher = f"import sys; sys.path[:0] = [{str(app)!r}]; from kauditd.cli.main import run; sys.exit(run())"
     ours = [sys.executable, "-I", "-S", "-c", launcher, "--root", str(daemon.root), "status"]
     curl = ["curl", "-s", "--unix-socket", str(daemon.socket), "http://localhost/v1/status"]
     pairs = [(_timed(lambda: _call(ours)), _timed(lambda: _call(curl))) for _ in range(30)]
@@ -136,27 +139,36 @@ def measure_command_line(daemon: Running) -> list[Figure]:
     ]
 
 
-def measure_without_events(root: Path) -> Figure:
+def measure_without_events(app: Path, root: Path) -> Figure:
     """All inotify instances of this user are taken, so the daemon must poll."""
-    import ctypes
-    import os
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    taken = []
-    while (descriptor := libc.inotify_init1(os.O_CLOEXEC)) >= 0 and len(taken) < 4096:
-        taken.append(descriptor)
+    what = "drift seen without any file event"
+    taken: list[int] = []
+    _take_inotify(taken)
     try:
-        with running(root) as daemon:
-            times = [_overwrite(daemon, root / "etc/kubernetes/tmp") for _ in range(5)]
+        with running(app, root) as daemon:
+            times = []
+            for _ in range(5):
+                _take_inotify(taken)
+                times.append(_overwrite(daemon, root / "etc/kubernetes/tmp"))
+            mode = _watch_mode(daemon)
     finally:
         for descriptor in taken:
             os.close(descriptor)
-    return Figure(
-        what="drift seen without any file event",
-        value=f"max {max(times):.2f} s",
-        gate="<= 5 s",
-        kept=max(times) <= 5.0,
-    )
+    if mode != "polling":
+        return Figure(what=what, value="not measured: inotify could not be exhausted", gate="<= 5 s", kept=False)
+    return Figure(what=what, value=f"max {max(times):.2f} s", gate="<= 5 s", kept=max(times) <= 5.0)
+
+
+def _take_inotify(taken: list[int]) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    while len(taken) < 4096 and (descriptor := libc.inotify_init1(os.O_CLOEXEC)) >= 0:
+        taken.append(descriptor)
+
+
+def _watch_mode(daemon: Running) -> str:
+    command = ["curl", "-s", "--unix-socket", str(daemon.socket), "http://localhost/v1/status"]
+    answer = subprocess.run(command, capture_output=True, check=True).stdout
+    return str(json.loads(answer)["result"]["watch"]["mode"])
 
 
 def _call(command: list[str]) -> None:
