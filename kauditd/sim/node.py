@@ -112,6 +112,11 @@ class Node:
         """What ended the kubelet, None while all is well."""
         return None if self._host is None else self._host.failure
 
+    def _raise_failure(self) -> None:
+        failure = self.failure
+        if failure is not None:
+            raise failure
+
     def real_s(self, simulated_s: float) -> float:
         """How long ``simulated_s`` lasts on this node."""
         return simulated_s / self.config.speed
@@ -128,9 +133,7 @@ class Node:
         """The first ``name`` behind the first ``after`` lines of the record. Raises TimeoutError after real seconds."""
         deadline = time.monotonic() + timeout_s
         while True:
-            failure = self.failure
-            if failure is not None:
-                raise failure
+            self._raise_failure()
             found = next((event for event in self.events()[after:] if event.event == name), None)
             if found is not None:
                 return found
@@ -155,6 +158,7 @@ class Node:
         """Until /readyz answers 200. Raises TimeoutError after real seconds."""
         deadline = time.monotonic() + timeout_s
         while self.get("/readyz")[0] != 200:
+            self._raise_failure()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not ready within {timeout_s} s; last events: {self.events()[-5:]}")
             time.sleep(0.01)

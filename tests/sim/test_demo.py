@@ -1,5 +1,6 @@
 """``kauditd demo`` tells the truth: it ends well, leaves nothing behind, and says what went wrong where it does not."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,12 @@ def temporary(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
 @pytest.mark.slow
 def test_demo_tells_all_seven_steps(temporary: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "kauditd", "demo"], capture_output=True, text=True, check=False, timeout=55
+        [sys.executable, "-m", "kauditd", "demo"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=55,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     headings = [line for line in done.stdout.splitlines() if line[:2].strip().isdigit()]

@@ -25,11 +25,14 @@ def argv_of(pid: int) -> list[str]:
 
 def gone(pid: int, *, within_s: float = 5.0) -> bool:
     deadline = time.monotonic() + within_s
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > deadline:
-            return False
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
         time.sleep(0.01)
-    return True
+    return False
 
 
 def test_kubelet_and_api_server_are_found_by_name_and_root(short_tmp: Path) -> None:
@@ -59,9 +62,12 @@ def test_killed_kubelet_takes_its_api_server_along_and_is_reported(short_tmp: Pa
     kubelet = server.parent()
     assert kubelet is not None
     kubelet.kill()
+    assert gone(kubelet.pid)
     assert gone(server.pid)
-    assert node.failure is not None
+    failure = node.failure
     node.stop()
+    assert failure is not None
+    assert "exited -9" in str(failure)
 
 
 def test_foreground_node_stops_on_sigterm(short_tmp: Path) -> None:
