@@ -1,8 +1,9 @@
 """The manifest editor: audit flags, mounts and volumes put into an API server's static pod manifest, and taken out.
 
-Bytes in, bytes out. ruamel.yaml parses and locates; the original text is spliced line by line; the result is parsed
-again and must be, as an object, the original plus exactly our change. Every refusal is a ``ManifestRefused`` with one
-of these codes:
+Charter: bytes in, bytes out, and nothing in between but text and values; what a file is, who owns it and when it is
+written is for others to know. Law 3 (only our lines) is kept here: ruamel.yaml parses and locates, the original text
+is spliced line by line, and the result is parsed again and must be, as an object, the original plus exactly our
+change. Every refusal is a ``ManifestRefused`` with one of these codes:
 
 =================== ==============================================================================================
 ``empty``           nothing in the file

@@ -160,7 +160,7 @@ def _refuse_disguised(document: Document, containers: Sequence) -> None:
     for item in containers.items:
         command, args = child(item, "command"), child(item, "args")
         words = [str(decode(word)) for node in (command, args) if isinstance(node, Sequence) for word in node.items]
-        if any(PROGRAM in word for word in words) and (isinstance(command, Sequence) and command.items):
+        if _names_program(words) and isinstance(command, Sequence) and command.items:
             how = "a shell" if base_name(words[0]) in SHELLS else f"{quote(words[0], limit=64)}"
             raise document.refuse(
                 command,
@@ -181,6 +181,12 @@ def _refuse_disguised(document: Document, containers: Sequence) -> None:
         code="no-api-server",
         hint="name the API server's manifest in target.manifest",
     )
+
+
+def _names_program(words: list[str]) -> bool:
+    """Whether a word, or a word of a shell script, is the API server's program."""
+    parts = (part.strip("'\";&()") for word in words for part in word.split())
+    return any(is_api_server(part) for part in parts if not part.startswith("-"))
 
 
 def _text(document: Document, item: Node) -> str:

@@ -29,6 +29,9 @@ LIMIT_BYTES = 1 << 20
 LIMIT_DEPTH = 64
 LIMIT_NODES = 200_000
 _TAB_IN_INDENT = re.compile(r"^ *\t")
+_ENDLESS_TAG = "!" * 64
+"""A run of exclamation marks takes the parser time by the square of its length, and no reader a tag."""
+
 FAULTS = (YAMLError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
 """What ruamel.yaml raises on broken input: its own errors, and now and then a plain Python one."""
 
@@ -212,6 +215,8 @@ class Builder:
 def build(text: str, *, strict: bool = True) -> Builder:
     """Parse ``text`` into a tree; errors are those of ruamel.yaml or ManifestRefused."""
     builder = Builder(text, strict=strict)
+    if _ENDLESS_TAG in text:
+        raise _refusal("it holds an endless tag", "bad-yaml", hint="remove the exclamation marks")
     for event in YAML(typ="safe", pure=True).parse(text):
         if not builder.feed(event):
             break

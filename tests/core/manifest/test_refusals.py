@@ -26,6 +26,7 @@ CASES = {
         "a:\tb\n",
     ],
     "bad-yaml": [
+        "!" * LIMIT_BYTES,
         "a: [b\n",
         "a: b: c\n",
         "a: 'b\n",
@@ -93,7 +94,7 @@ CASES = {
         POD + "spec:\n  containers: [{command: [/etcd]}, {name: x}]\n",
         POD + "spec:\n  containers: [{image: 'x/kube-apiserver:v1', args: [--a=b]}]\n",
         POD + "spec:\n  containers: [{image: 'x/kube-apiserver:v1', command: []}]\n",
-        POD + "spec:\n  containers: [{command: [kubectl]}]\n",
+        POD + "spec:\n  containers: [{command: [/kube-apiserver-proxy, --log=/kube-apiserver]}]\n",
     ],
     "two-api-servers": [POD + "spec:\n  containers: [{command: [kube-apiserver]}, {command: [/bin/kube-apiserver]}]\n"],
     "shell-wrapped": [
