@@ -1,1 +1,5 @@
-"""Data of the simulated node: manifests as kubeadm wrote them and a certificate for tests only. See README.md."""
+"""Data of the simulated node.
+
+Charter: files only, no code. Manifests as kubeadm wrote them and a certificate that is for tests alone; README.md
+beside this file says where each comes from.
+"""
