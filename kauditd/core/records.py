@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 
-from kauditd.core.model import Digest, EditRecord, Splice
+from kauditd.core.model import Digest, Edit, EditRecord, Splice
 
 VERSION = 1
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -30,7 +30,25 @@ def dump_record(record: EditRecord) -> bytes:
         {"start": s.start, "new": list(s.new), "old": list(s.old), "role": s.role, "subject": s.subject}
         for s in record.splices
     ]
-    value = {"v": VERSION, "before": record.before, "after": record.after, "splices": splices}
+    edits = [
+        {
+            "code": e.code,
+            "subject": e.subject,
+            "line": e.line,
+            "before": e.before,
+            "after": e.after,
+            "foreign": e.foreign,
+        }
+        for e in record.edits
+    ]
+    value = {
+        "v": VERSION,
+        "before": record.before,
+        "after": record.after,
+        "splices": splices,
+        "edits": edits,
+        "created": list(record.created),
+    }
     return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -40,13 +58,39 @@ def load_record(data: bytes) -> EditRecord:
     if not isinstance(value, dict) or value.get("v") != VERSION:
         raise ValueError("it is not a strip record of version 1")
     match value:
-        case {"before": str(before), "after": str(after), "splices": list(splices)}:
-            if is_digest(before) and is_digest(after):
-                made = tuple(_splice(s) for s in splices)
-                return EditRecord(before=Digest(before), after=Digest(after), splices=made)
+        case {
+            "before": str(before),
+            "after": str(after),
+            "splices": list(splices),
+            "edits": list(edits),
+            "created": list(created),
+        }:
+            if is_digest(before) and is_digest(after) and all(isinstance(c, str) for c in created):
+                return EditRecord(
+                    before=Digest(before),
+                    after=Digest(after),
+                    splices=tuple(_splice(s) for s in splices),
+                    edits=tuple(_edit(e) for e in edits),
+                    created=tuple(created),
+                )
         case _:
             pass
-    raise ValueError("it does not name two digests and a list of splices")
+    raise ValueError("it does not name two digests, splices, edits and what was created")
+
+
+def _edit(value: object) -> Edit:
+    match value:
+        case {
+            "code": str(code),
+            "subject": str(subject),
+            "line": int(line),
+            "before": str() | None as before,
+            "after": str() | None as after,
+            "foreign": bool(foreign),
+        }:
+            return Edit(code=code, subject=subject, line=line, before=before, after=after, foreign=foreign)
+        case _:
+            raise ValueError("an edit of it is malformed")
 
 
 def _splice(value: object) -> Splice:

@@ -8,14 +8,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kauditd.core import records
-from kauditd.core.model import Digest, EditRecord, Splice
+from kauditd.core.model import Digest, Edit, EditRecord, Splice
 
 DIGESTS = st.binary(max_size=4).map(lambda data: Digest(hashlib.sha256(data).hexdigest()))
 LINES = st.lists(st.text(st.characters(), max_size=12), max_size=3).map(tuple)
 SPLICES = st.builds(
     Splice, start=st.integers(0, 10**6), new=LINES, old=LINES, role=st.text(max_size=8), subject=st.text(max_size=8)
 )
-RECORDS = st.builds(EditRecord, before=DIGESTS, after=DIGESTS, splices=st.lists(SPLICES, max_size=3).map(tuple))
+WORDS = st.text(max_size=8)
+EDITS = st.builds(
+    Edit,
+    code=WORDS,
+    subject=WORDS,
+    line=st.integers(0, 10**6),
+    before=st.none() | WORDS,
+    after=st.none() | WORDS,
+    foreign=st.booleans(),
+)
+RECORDS = st.builds(
+    EditRecord,
+    before=DIGESTS,
+    after=DIGESTS,
+    splices=st.lists(SPLICES, max_size=3).map(tuple),
+    edits=st.lists(EDITS, max_size=3).map(tuple),
+    created=st.lists(WORDS, max_size=2).map(tuple),
+)
 
 RECORD = EditRecord(
     before=records.digest_of(b"before"),
@@ -59,6 +76,11 @@ def test_a_record_is_one_line_of_ascii() -> None:
         {"splices": ["text"]},
         {"splices": [{"start": -1, "new": [], "old": [], "role": "r", "subject": "s"}]},
         {"splices": [{"start": 0, "new": [1], "old": [], "role": "r", "subject": "s"}]},
+        {"edits": {}},
+        {"edits": ["text"]},
+        {"edits": [{"code": "c", "subject": "s", "line": "1", "before": None, "after": None, "foreign": False}]},
+        {"created": [3]},
+        {"created": None},
         {"splices": [{"start": True, "new": "text", "old": [], "role": "r", "subject": "s"}]},
     ],
 )
