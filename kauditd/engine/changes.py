@@ -1,11 +1,16 @@
 """The changes: begun in the journal before the manifest is touched, told event by event, ended once.
 
 After a crash the journal and the manifest's digest say together what became of the open change.
+
+Only an intent must be on disk before anything else happens. An event or an outcome that the disk refuses is kept
+and written later: what has happened has happened, and a full disk must neither stop a way back nor leave a change
+open for ever.
 """
 
 from dataclasses import replace
 
 from kauditd.core.history import (
+    Record,
     Recovery,
     abandoned,
     event_record,
@@ -18,6 +23,7 @@ from kauditd.core.history import (
 )
 from kauditd.core.model import Change, ChangeEvent, Digest, Outcome
 from kauditd.engine.ports import Memory
+from kauditd.errors import FileFault
 
 _SHOWN = 200
 _KEPT = 500
@@ -30,6 +36,8 @@ class ChangeLog:
         self._memory = memory
         self._changes: dict[int, Change] = {}
         self._next_id = 1
+        self._owed: list[Record] = []
+        self.fault: FileFault | None = None
 
     def load(self, now_unix_s: float) -> None:
         """Read the journal; open changes that a later one overtook are closed as superseded."""
@@ -59,9 +67,11 @@ class ChangeLog:
     def begin(
         self, *, cause: str, target: str, summary: str, before: Digest, after: Digest, at_unix_s: float
     ) -> Change:
-        """A new open change, on disk when this returns. An open one is superseded by it."""
-        if (current := self.open()) is not None:
-            self.finish(current.id, Outcome.SUPERSEDED, at_unix_s=at_unix_s, reason="the manifest was written anew")
+        """A new open change, on disk when this returns. An open one is superseded by it, but not before.
+
+        Raises ``errors.FileFault`` where the intent cannot be made durable; nothing has begun then.
+        """
+        current = self.open()
         change = Change(
             id=self._next_id,
             cause=cause,
@@ -71,28 +81,53 @@ class ChangeLog:
             after=after,
             started_unix_s=at_unix_s,
         )
+        self._pay()
         self._memory.append(intent_record(change), sync=True)
         self._next_id += 1
+        if current is not None:
+            self.finish(current.id, Outcome.SUPERSEDED, at_unix_s=at_unix_s, reason="the manifest was written anew")
         self._changes[change.id] = change
         while len(self._changes) > _KEPT:
             del self._changes[next(iter(self._changes))]
         return change
 
     def note(self, change_id: int, what: str, *, at_unix_s: float, detail: str = "", sync: bool = False) -> None:
-        """Add a line to the timeline of a change; on disk when this returns if ``sync``."""
+        """Add a line to the timeline of a change; on disk when this returns if ``sync``, unless ``fault`` says why."""
         event = ChangeEvent(at_unix_s=at_unix_s, what=what, detail=detail)
-        self._memory.append(event_record(change_id, event), sync=sync)
+        self._append(event_record(change_id, event), sync=sync)
         change = self._changes[change_id]
         self._changes[change_id] = replace(change, events=(*change.events, event))
 
     def finish(self, change_id: int, outcome: Outcome, *, at_unix_s: float, reason: str = "") -> Change:
-        """End a change, durably."""
+        """End a change, durably unless ``fault`` says why not."""
         record = outcome_record(change_id, outcome, finished_unix_s=at_unix_s, reason=reason)
         # A superseded change leads nowhere: losing its outcome costs nothing, waiting for the disk would cost a repair.
-        self._memory.append(record, sync=outcome is not Outcome.SUPERSEDED)
+        self._append(record, sync=outcome is not Outcome.SUPERSEDED)
         ended = replace(self._changes[change_id], outcome=outcome, finished_unix_s=at_unix_s, reason=reason)
         self._changes[change_id] = ended
         return ended
+
+    def settle(self) -> None:
+        """Write what the disk refused before; called once per cycle."""
+        try:
+            self._pay()
+        except FileFault as fault:
+            self.fault = fault
+
+    def _append(self, record: Record, *, sync: bool) -> None:
+        try:
+            self._pay()
+            self._memory.append(record, sync=sync)
+        except FileFault as fault:
+            self._owed.append(record)
+            self.fault = fault
+
+    def _pay(self) -> None:
+        """Append the records owed, in order. Raises ``errors.FileFault``."""
+        while self._owed:
+            self._memory.append(self._owed[0], sync=True)
+            del self._owed[0]
+        self.fault = None
 
     def recover(self, current: Digest | None, *, at_unix_s: float) -> Change | None:
         """After a start: what became of the open change. Returned where it is written and must go on at its gate."""

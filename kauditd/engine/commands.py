@@ -45,6 +45,8 @@ class Commands:
             raise _refused("apply", holds)
         change = self._guard.carry_out(plan, observed, cause="apply")
         self._raise_fault()
+        if change is None and plan.edited is not None:
+            raise Refused("cannot apply: somebody else wrote the manifest at the same moment", hint="try again")
         return change
 
     def disable(self) -> Change | None:
@@ -132,9 +134,9 @@ class Commands:
             raise Refused(f"cannot apply: no manifest to edit: {cause}", hint="kauditctl status")
 
     def _raise_fault(self) -> None:
-        troubles = self._guard.writer.troubles()
-        if troubles:
-            raise Refused(troubles[0].text, hint=troubles[0].hint)
+        for trouble in self._guard.writer.troubles():
+            if trouble.code == "write-failed":
+                raise Refused(trouble.text, hint=trouble.hint)
 
 
 def _refused(verb: str, holds: list[Reason]) -> Refused:

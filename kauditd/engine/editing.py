@@ -110,12 +110,14 @@ def _renew_nonce(edited: Edited) -> Edited | None:
         return None
     new = _fresh_nonce()
     text = edited.text.replace(old.encode(), new.encode())
+    edits = tuple(replace(e, after=new) if e.after == old else e for e in edited.edits)
     record = EditRecord(
         before=edited.record.before,
         after=digest_of(text),
         splices=tuple(_renew_splice(s, old, new) for s in edited.record.splices),
+        edits=edits,
+        created=edited.record.created,
     )
-    edits = tuple(replace(e, after=new) if e.after == old else e for e in edited.edits)
     return Edited(text=text, edits=edits, record=record)
 
 

@@ -21,31 +21,34 @@ _BY_HAND = ("disable", "rollback")
 class Gating:
     """At most one gate is open. A change that fails is taken back inside the same change, with health as its demand."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, save: Callable[[], None]) -> None:
         self._space = workspace
+        self._save = save
         self._state: GateState | None = None
         self._desired: Desired = NOTHING_ASKED
         self._taking_back = ""
+        self._owed = ""
+        self._image = ""
         self._resumed = False
         self.text = ""
 
     def open(self, change: Change, desired: Desired | None) -> None:
         """Start the gate of a change that has just been written; None = nothing of ours is asked."""
         self._desired = desired or NOTHING_ASKED
-        self._taking_back = ""
+        self._taking_back, self._owed, self._resumed = "", "", False
         self._state = self._fresh_state(change.started_unix_s)
         self.text = "just written"
 
     def resume(self, change: Change, current: Digest | None) -> None:
         """Go on with the gate of a change that an earlier run wrote; its clock starts again.
 
-        ``current`` is the manifest's digest: it tells whether an earlier way back was written or only begun.
+        ``current`` is the manifest's digest: it tells whether an earlier way back was written or only begun. One
+        that was only begun is finished at the first look.
         """
         taken_back = next((e.detail for e in reversed(change.events) if e.what == "taken-back"), "")
         self._taking_back = taken_back if current == change.before else ""
-        by_hand = change.cause in _BY_HAND or self._taking_back
-        self._desired = (None if by_hand else self._space.wishes.desired()) or NOTHING_ASKED
-        self._resumed = True
+        self._owed = "" if self._taking_back else taken_back
+        self._desired, self._resumed = NOTHING_ASKED, True
         self._state = begin(change.started_unix_s, ())
         self.text = "resumed after a restart of kauditd"
 
@@ -61,9 +64,18 @@ class Gating:
             changes.finish(change.id, Outcome.SUPERSEDED, at_unix_s=observed.at_unix_s, reason=reason)
             self._state = None
             return
+        if observed.view is not None:
+            self._image = observed.view.image
+        if self._owed:
+            self._take_back(change, self._owed, observed.at_unix_s, write_back)
+            return
         if self._resumed:
+            if observed.manifest.digest is None:
+                self.text = "the manifest cannot be read now"
+                return
             # Who runs now is known only at the first look; whoever started before the write is the old one.
             self._state, self._resumed = begin(change.started_unix_s, observed.processes), False
+            self._desired = self._asked_by(change, observed)
         proof = self._space.wishes.settings.proof
         deadlines = Deadlines(gate_s=proof.gate_s, overlap_s=proof.overlap_s)
         result = judge(self._state, self._desired, observed, deadlines)
@@ -99,16 +111,32 @@ class Gating:
         space = self._space
         reason = f"{result.code}: {result.text}"
         if change.cause not in _BY_HAND and self._blames_target(result, observed):
-            bad = {**space.standing.bad_targets, space.target_key(): reason}
-            space.standing = replace(space.standing, bad_targets=bad)
+            key = space.target_key(self._desired, self._image)
+            space.standing = replace(space.standing, bad_targets={**space.standing.bad_targets, key: reason})
+            self._save()  # before the way back begins: a crash in it must not lead to a second try
         space.changes.note(change.id, "taken-back", at_unix_s=now, detail=reason, sync=True)
         logger.error("Change %d did not prove itself (%s); the manifest before it goes back", change.id, reason)
+        self._take_back(change, reason, now, write_back)
+
+    def _take_back(self, change: Change, reason: str, now: float, write_back: Callable[[Change], bool]) -> None:
+        """Write the manifest before ``change`` back, or owe it until the next look."""
+        self._owed = reason
         if write_back(change):
-            self._taking_back, self._desired = reason, NOTHING_ASKED
-            self._state = self._fresh_state(now)
+            self._taking_back, self._owed, self._resumed = reason, "", False
+            self._desired, self._state = NOTHING_ASKED, self._fresh_state(now)
             return
-        if space.changes.open() is None:
-            self._state = None
+        self.text = f"{reason}; the manifest before it could not be written back yet"
+        if self._space.changes.open() is None:
+            self._state, self._owed = None, ""
+
+    def _asked_by(self, change: Change, observed: Observed) -> Desired:
+        """What the manifest of a resumed change asks for: settings or policy may be others by now."""
+        if change.cause in _BY_HAND or self._taking_back or observed.view is None:
+            return NOTHING_ASKED
+        view, wished = observed.view, self._space.wishes.desired()
+        if wished is not None and all(view.flag(f.name) == f.value for f in wished.flags):
+            return wished
+        return Desired(flags=view.audit_flags, mounts=())
 
     @staticmethod
     def _blames_target(result: Failed, observed: Observed) -> bool:

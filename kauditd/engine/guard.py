@@ -17,7 +17,7 @@ from kauditd.engine.changes import ChangeLog
 from kauditd.engine.gating import Gating
 from kauditd.engine.observation import Observer
 from kauditd.engine.ports import Memory, Node
-from kauditd.engine.repair import Repairer
+from kauditd.engine.repair import Repairer, is_complete
 from kauditd.engine.state import standing_from
 from kauditd.engine.wishes import Wishes
 from kauditd.engine.workspace import Surroundings, Workspace
@@ -26,13 +26,16 @@ from kauditd.errors import FileFault, LostUpdate, ManifestRefused
 
 logger = logging.getLogger(__name__)
 
+_ONLY_OF_THE_MANIFEST = frozenset({"contested", "target-known-bad"})
+"""Holds about restarts, which a policy file or a directory does not cause."""
+
 
 class Guard:
     """Keeps one target in its desired state."""
 
     def __init__(self, node: Node, memory: Memory, settings_file: str) -> None:
         self.space = Workspace(node=node, memory=memory, wishes=Wishes(node, settings_file), changes=ChangeLog(memory))
-        self.gating = Gating(self.space)
+        self.gating = Gating(self.space, self.save)
         self.writer = Writer(self.space, self.gating)
         self.repairer = Repairer(self.space, self.writer)
         self._observer = Observer(node, self.space.editing)
@@ -70,7 +73,7 @@ class Guard:
         try:
             space.memory.retain(frozenset(d for c in recent for d in (c.before, c.after)))
         except FileFault as exc:
-            self.writer.note_fault(exc)
+            logger.warning("%s", exc.message)
 
     def reload(self) -> None:
         """Read settings and policy again; what cannot be used leaves the last good ones in force."""
@@ -127,6 +130,7 @@ class Guard:
             self.carry_out(plan, observed, cause=space.cause)
             observed = self.look()
             self.gating.follow(observed, self.writer.write_back)
+        space.changes.settle()
         self._note_proof(observed)
         self._make_ready(observed)
         self.save()
@@ -151,21 +155,30 @@ class Guard:
 
     def holds(self, observed: Observed, plan: Plan) -> list[Reason]:
         """Why ``plan`` is not carried out now; empty where it is."""
-        guards = self.space.guards()
-        holds = consent_holds(guards, observed.at_unix_s)
-        if not plan.has("replace-manifest") or self.repairer.overwritten(observed.manifest):
+        guards, now = self.space.guards(), observed.at_unix_s
+        holds = [*consent_holds(guards, now), *self.writer.holds(now)]
+        if not plan.has("replace-manifest"):
+            # A policy file that the live manifest names must be there, contest or not: nothing restarts for it.
+            return [h for h in holds if h.code not in _ONLY_OF_THE_MANIFEST]
+        if not is_complete(observed.manifest, now):
+            text = "somebody is still writing the manifest"
+            holds.append(Reason(code="manifest-unsettled", severity=Severity.INFO, text=text))
+        if self.repairer.overwritten(observed.manifest):
             return holds
         if (change := self.space.changes.open()) is not None:
             text = f"change {change.id} is still inside its gate"
             holds.append(Reason(code="change-open", severity=Severity.INFO, text=text))
-        return [*holds, *self.writer.holds(observed.at_unix_s), *first_edit_holds(observed, guards)]
+        return [*holds, *first_edit_holds(observed, guards)]
 
     def carry_out(self, plan: Plan, observed: Observed, *, cause: str) -> Change | None:
         """Do the steps in order; a fault ends the plan and is reported, never raised."""
         try:
             self._provide(plan, observed)
             if plan.edited is None:
+                self.writer.note_success()
                 return None
+            if self.repairer.overwritten(observed.manifest):
+                return self.repairer.write(observed.manifest, plan.edited)
             return self.writer.write(
                 observed.manifest,
                 plan.edited.text,
@@ -219,11 +232,14 @@ class Guard:
         """Store the standing and the last good wishes where they changed. In ``observe`` mode nothing is written."""
         space = self.space
         state = {**space.standing.plain(), **space.wishes.remember()}
-        if state == self._saved or space.wishes.settings.mode == "observe" or not space.wishes.known:
+        if state == self._saved:
+            space.state_fault = None
+            return
+        if space.wishes.settings.mode == "observe" or not space.wishes.known:
             return
         try:
             space.memory.save_state(state)
         except FileFault as exc:
-            self.writer.note_fault(exc)
+            space.state_fault = exc
             return
-        self._saved = state
+        self._saved, space.state_fault = state, None

@@ -6,14 +6,17 @@ YAML is parsed in the usual case.
 """
 
 from kauditd.core.layout import parent
-from kauditd.core.model import Desired, Edited, ManifestFile
+from kauditd.core.model import Change, Desired, Edited, ManifestFile
 from kauditd.core.plan import describe_edits
-from kauditd.core.preconditions import consent_holds
+from kauditd.core.preconditions import Guards, consent_holds
 from kauditd.engine.workspace import Workspace
 from kauditd.engine.writing import Writer
 from kauditd.errors import FileFault, LostUpdate, ManifestRefused
 
 SETTLED_S = 0.1
+
+ABSORBED_S = 30.0
+"""How long after an overwrite another write is still absorbed into the same restart (measured: about 28 s)."""
 
 
 class Repairer:
@@ -34,33 +37,58 @@ class Repairer:
         desired = space.wishes.desired()
         if desired is None or manifest.content is None or not self.overwritten(manifest):
             return None
+        now = space.node.now_unix_s()
         try:
             quick = space.editing.quick(manifest.content, desired)
             edited = quick if quick is not None else space.editing.edited(manifest.content, desired)
         except ManifestRefused:
-            return SETTLED_S if not is_complete(manifest, space.node.now_unix_s()) else None
+            return SETTLED_S if not is_complete(manifest, now) else None
         if not edited.edits:
             space.note_compliant(manifest)
             return None
-        if not is_complete(manifest, space.node.now_unix_s()):
+        if not is_complete(manifest, now):
             return SETTLED_S
-        if not consent_holds(space.guards(), space.node.now_unix_s()) and self._needs_are_there(desired):
-            self._write(manifest, self._spared_from_waiting(edited, manifest.content, desired), desired)
+        if consent_holds(self._guards(manifest.content), now) or self._writer.holds(now):
+            self._let_go_of_old(manifest, now)
+        elif self._answer(manifest, edited, desired):
             space.count("quick_repairs_total", by=int(quick is not None))
         return None
 
-    def _write(self, manifest: ManifestFile, edited: Edited, desired: Desired) -> None:
-        summary = f"put back what an overwrite dropped ({describe_edits(edited)})"
+    def _answer(self, manifest: ManifestFile, edited: Edited, desired: Desired) -> bool:
         try:
-            self._writer.write(
-                manifest, edited.text, cause="repair", summary=summary, desired=desired, record=edited.record
-            )
+            if self._needs_are_there(desired):
+                self.write(manifest, edited)
+                return True
         except LostUpdate:
-            return  # somebody wrote at the same moment; their event wakes us again
+            return False  # somebody wrote at the same moment; their event wakes us again
         except FileFault as exc:
             self._writer.note_fault(exc)
-            return
+        return False
+
+    def write(self, manifest: ManifestFile, edited: Edited) -> Change:
+        """Repair ``manifest`` as ``edited``, with a nonce where kubeadm waits. Raises ``errors.FileFault``."""
+        desired = self._space.wishes.desired()
+        if desired is not None and manifest.content is not None:
+            edited = self._spared_from_waiting(edited, manifest.content, desired)
+        summary = f"put back what an overwrite dropped ({describe_edits(edited)})"
+        change = self._writer.write(
+            manifest, edited.text, cause="repair", summary=summary, desired=desired, record=edited.record
+        )
         self._space.count("repairs_total")
+        return change
+
+    def _guards(self, content: bytes) -> Guards:
+        """With the image that the overwrite brought, which costs parsing only where some target is known to be bad."""
+        space = self._space
+        return space.guards(space.editing.view(content).image if space.standing.bad_targets else None)
+
+    def _let_go_of_old(self, manifest: ManifestFile, now_unix_s: float) -> None:
+        """An overwrite that could not be answered in time has restarted the API server without us.
+
+        Another write would be a restart of its own, so it has to wait for everything that a first edit waits for.
+        """
+        if manifest.id is not None and now_unix_s - manifest.id.ctime_ns / 1e9 > ABSORBED_S:
+            self._space.forget_compliance(cause="repair")
 
     def _spared_from_waiting(self, edited: Edited, content: bytes, desired: Desired) -> Edited:
         """With a nonce where the Pod would equal the one before kubeadm's rename.
@@ -80,15 +108,11 @@ class Repairer:
         policy = space.wishes.policy
         if policy is None or desired.flag("audit-policy-file") != policy.path:
             return False
-        try:
-            if space.node.identify(policy.path) is None:
-                space.node.publish_policy(policy.path, policy.text)
-            log_directory = parent(space.wishes.settings.log.path)
-            if space.node.identify(log_directory) is None:
-                space.node.make_log_directory(log_directory, uid=None, gid=None)
-        except FileFault as exc:
-            self._writer.note_fault(exc)
-            return False
+        if space.node.identify(policy.path) is None:
+            space.node.publish_policy(policy.path, policy.text)
+        log_directory = parent(space.wishes.settings.log.path)
+        if space.node.identify(log_directory) is None:
+            space.node.make_log_directory(log_directory, uid=None, gid=None)
         return True
 
 

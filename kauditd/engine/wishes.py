@@ -56,7 +56,7 @@ class Wishes:
                 self.settings = parse_settings(text.encode("utf-8", _SURROGATES), file=self.file)
             except BadFile:
                 return  # written by another version; the file itself decides
-            self.known = True
+            self._settings_text, self.known = text.encode("utf-8", _SURROGATES), True
         self._recall_policy(state.get("policy_path"), state.get("policy_source"))
 
     def _recall_policy(self, path: object, source: object) -> None:
@@ -85,6 +85,10 @@ class Wishes:
         """Read the settings file again; true where other settings are in force now."""
         try:
             text = self._node.read_file(self.file, limit_bytes=_SETTINGS_LIMIT_BYTES)
+            if text is None and self._settings_text:
+                # An editor moves the old file away before it writes the new one; defaults in between could be harmful.
+                self.settings_problems = (f"{self.file}: it is gone; an empty file asks for the defaults",)
+                return False
             read = parse_settings(text or b"", file=self.file)
         except BadFile as exc:
             self.settings_problems = tuple(str(p) for p in exc.problems) or (exc.message,)
@@ -94,7 +98,7 @@ class Wishes:
             return False
         changed = not self.known or read != self.settings
         self.settings, self.known, self.settings_problems = read, True, ()
-        if changed or self._settings_text is None:
+        if changed or self._settings_text != (text or b""):
             self._settings_text = text or b""
             self._loaded_unix_s = self._node.now_unix_s()
         return changed

@@ -5,7 +5,7 @@ Owned by the one worker thread; nothing outside ``engine`` sees it, since everyb
 
 from dataclasses import dataclass, field
 
-from kauditd.core.model import FileId, ManifestFile
+from kauditd.core.model import Desired, FileId, ManifestFile
 from kauditd.core.observed import HealthFacts, Observed
 from kauditd.core.preconditions import MIB, Guards
 from kauditd.engine.changes import ChangeLog
@@ -13,6 +13,7 @@ from kauditd.engine.editing import Editing, digest_of
 from kauditd.engine.ports import Memory, Node, ProcessTable
 from kauditd.engine.state import Standing
 from kauditd.engine.wishes import Wishes
+from kauditd.errors import FileFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Workspace:
     compliant: bytes | None = None
     cause: str = "enable"
     proven_unix_s: float | None = None
+    state_fault: FileFault | None = None
     counters: dict[str, int | float] = field(default_factory=dict)
 
     @property
@@ -57,25 +59,28 @@ class Workspace:
         """This manifest has everything asked for."""
         self.seen, self.compliant, self.cause = manifest.id, manifest.content, "change"
 
-    def forget_compliance(self) -> None:
+    def forget_compliance(self, *, cause: str = "enable") -> None:
         """What comes next is a first edit again, with all its preconditions."""
-        self.compliant, self.cause = None, "enable"
+        self.compliant, self.cause = None, cause
 
-    def target_key(self) -> str:
-        """Digest of the desired state and the image it would run on: what a bad target is remembered by."""
-        view = self.observed.view if self.observed is not None else None
-        return digest_of(f"{self.wishes.desired()}|{view.image if view is not None else ''}".encode())[:16]
+    def target_key(self, desired: Desired | None, image: str) -> str:
+        """Digest of a desired state and the image it would run on: what a bad target is remembered by."""
+        return digest_of(f"{desired}|{image}".encode())[:16]
 
-    def guards(self) -> Guards:
-        """What the preconditions need beside an observation."""
+    def guards(self, image: str | None = None) -> Guards:
+        """What the preconditions need beside an observation. ``image``: another than that of the last look."""
         settings = self.wishes.settings
+        if image is None:
+            view = self.observed.view if self.observed is not None else None
+            image = view.image if view is not None else ""
+        key = self.target_key(self.wishes.desired(), image)
         return Guards(
             mode=settings.mode if self.wishes.known else "observe",
             kubelet_stable_s=settings.target.kubelet_stable_s,
             paused_until_unix_s=self.standing.paused_until_unix_s,
             disabled=self.standing.disabled,
             contest=self.standing.contest,
-            target_known_bad=self.standing.bad_targets.get(self.target_key(), ""),
+            target_known_bad=self.standing.bad_targets.get(key, ""),
             policy_usable=self.wishes.policy is not None,
             room_bytes=settings.log.max_size_mib * MIB,
         )

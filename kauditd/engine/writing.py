@@ -8,7 +8,7 @@ from kauditd.core.faults import RenamedFault
 from kauditd.core.model import Change, Desired, EditRecord, FileId, ManifestFile, Outcome, Reason, Severity
 from kauditd.engine.gating import Gating
 from kauditd.engine.workspace import Workspace
-from kauditd.errors import FileFault
+from kauditd.errors import FileFault, LostUpdate
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Writer:
         except FileFault as exc:
             space.changes.finish(change.id, Outcome.REFUSED, at_unix_s=space.node.now_unix_s(), reason=exc.message)
             raise
-        self._fault, self._fault_count = None, 0
+        self.note_success()
         space.seen, space.compliant = identity, None if desired is None else text
         self._count_rewrite()
         self._gating.open(change, desired)
@@ -66,10 +66,16 @@ class Writer:
         return change
 
     def write_back(self, change: Change) -> bool:
-        """Undo ``change`` by the same protocol; false where that cannot be done (its timeline or outcome says why)."""
+        """Undo ``change`` by the same protocol; false where that is not done.
+
+        The change is then ended where there is nothing to undo, and still open where it must be tried again: the
+        manifest cannot be read just now, or the last write failed a moment ago.
+        """
         space = self._space
         now = space.node.now_unix_s()
         manifest = space.node.read_manifest(space.path)
+        if manifest.digest is None or self.holds(now):
+            return False
         if manifest.digest != change.after:
             space.changes.finish(change.id, Outcome.SUPERSEDED, at_unix_s=now, reason="somebody else wrote since")
             return False
@@ -80,10 +86,13 @@ class Writer:
             return False
         try:
             identity = self._replace(manifest, content, change)
+        except LostUpdate:
+            return False  # the next look tells whose manifest it is now
         except FileFault as exc:
             space.changes.note(change.id, "write-back-failed", at_unix_s=now, detail=exc.message)
             self.note_fault(exc)
             return False
+        self.note_success()
         space.seen = identity
         space.forget_compliance()
         self._count_rewrite()
@@ -106,6 +115,10 @@ class Writer:
             contest = note_rewrite(space.standing.contest, space.node.now_unix_s())
             space.standing = replace(space.standing, contest=contest)
 
+    def note_success(self) -> None:
+        """What was written proves that writing works again."""
+        self._fault, self._fault_count = None, 0
+
     def note_fault(self, fault: FileFault) -> None:
         """Remember a failed write; the next attempt waits longer each time."""
         pause_s = _FAULT_PAUSES_S[min(self._fault_count, len(_FAULT_PAUSES_S) - 1)]
@@ -121,8 +134,10 @@ class Writer:
         return [Reason(code="write-paused", severity=Severity.INFO, text=text, hint=self._fault.hint)]
 
     def troubles(self) -> list[Reason]:
-        """The last failed write, until one succeeds."""
-        if self._fault is None:
-            return []
-        fault = self._fault
-        return [Reason(code="write-failed", severity=Severity.CRITICAL, text=fault.message, hint=fault.hint)]
+        """The last failed write, until one succeeds; and what the journal or the state could not take."""
+        kept = (("journal-behind", self._space.changes.fault), ("state-unsaved", self._space.state_fault))
+        found = [Reason(code=c, severity=Severity.WARNING, text=f.message, hint=f.hint) for c, f in kept if f]
+        if (fault := self._fault) is not None:
+            reason = Reason(code="write-failed", severity=Severity.CRITICAL, text=fault.message, hint=fault.hint)
+            found.insert(0, reason)
+        return found
