@@ -25,7 +25,11 @@ import sys
 
 from kauditd.sim.apiserver import main
 
-sys.exit(main(sys.argv[1:], parent_pid=int(os.environ["KAUDITD_SIM_PARENT"])))
+code = main(sys.argv[1:], parent_pid=int(os.environ["KAUDITD_SIM_PARENT"]))
+sys.stdout.flush()
+sys.stderr.flush()
+# Not sys.exit: taking the interpreter apart costs seconds of the node's time.
+os._exit(code)
 """
 
 

@@ -149,10 +149,11 @@ def test_crash_loop_backs_off_and_keeps_only_the_last_log(make_node: MakeNode) -
 
 
 def test_same_bad_content_written_again_inherits_the_backoff(make_node: MakeNode) -> None:
-    node = make_node(edit=lambda text: with_audit(text, audit_log_maxsizes="1"), speed=200.0)
+    node = make_node(edit=lambda text: with_audit(text, audit_log_maxsizes="1"), speed=100.0)
     node.start()
     bad = node.manifest.read_text()
-    while len(node.events("process-exit")) < 4:
+    # Five crashes mean 80 s of back-off, longer than the other pod's stay.
+    while len(node.events("process-exit")) < 5:
         node.sleep(5)
     first = node.events("process-start")[0].uid
     mark = len(node.events())

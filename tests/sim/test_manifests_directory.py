@@ -206,7 +206,7 @@ def test_without_watches_the_old_process_ends_soon_and_not_by_force(make_node: M
     replace(node.manifest, with_annotation(node.manifest.read_text(), "1"))
     ended = node.wait_event("process-exit", after=mark)
     assert ended.exit_code == 0
-    assert ended.sim_s - since(node, mark, "process-terminating")[0].sim_s < timing.GRACE_S / 2
+    assert ended.sim_s - since(node, mark, "process-terminating")[0].sim_s < timing.GRACE_S
 
 
 def test_watch_termination_flag_ends_the_old_process_before_its_grace(make_node: MakeNode) -> None:
