@@ -69,18 +69,27 @@ class Gating:
         if self._owed:
             self._take_back(change, self._owed, observed.at_unix_s, write_back)
             return
-        if self._resumed:
-            if observed.manifest.digest is None:
-                self.text = "the manifest cannot be read now"
-                return
-            # Who runs now is known only at the first look; whoever started before the write is the old one.
-            self._state, self._resumed = begin(change.started_unix_s, observed.processes), False
+        if self._resumed and observed.manifest.digest is None:
+            self.text = "the manifest cannot be read now"
+            return
+        self._judge(change, observed, self._known_state(change, observed), write_back)
+
+    def _known_state(self, change: Change, observed: Observed) -> GateState:
+        """The state so far. After a resume, who runs is known only now: who started before the write is the old one."""
+        if self._state is None or self._resumed:
+            self._resumed = False
             self._desired = self._asked_by(change, observed)
+            return begin(change.started_unix_s, observed.processes)
+        return self._state
+
+    def _judge(
+        self, change: Change, observed: Observed, state: GateState, write_back: Callable[[Change], bool]
+    ) -> None:
         proof = self._space.wishes.settings.proof
         deadlines = Deadlines(gate_s=proof.gate_s, overlap_s=proof.overlap_s)
-        result = judge(self._state, self._desired, observed, deadlines)
-        if result.state.phase is not self._state.phase:
-            changes.note(change.id, result.state.phase, at_unix_s=observed.at_unix_s, detail=result.text)
+        result = judge(state, self._desired, observed, deadlines)
+        if result.state.phase is not state.phase:
+            self._space.changes.note(change.id, result.state.phase, at_unix_s=observed.at_unix_s, detail=result.text)
         self._state, self.text = result.state, result.text
         match result:
             case Waiting():
