@@ -45,7 +45,7 @@ def main() -> None:
             case ["wait", seconds]:
                 status = int(arrived.wait(float(seconds)))
             case ["run", *words]:
-                status = subprocess.run(words, check=False).returncode
+                status = subprocess.run(words, stdout=sys.stderr, check=False).returncode  # stdout is for answers
             case ["descriptors", count]:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (int(count), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         answer = {
