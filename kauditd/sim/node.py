@@ -112,6 +112,15 @@ class Node:
         """What ended the kubelet, None while all is well."""
         return None if self._host is None else self._host.failure
 
+    def _mirrored(self) -> bool:
+        """Whether the kubelet has seen the newest process's API and published its pod, as kubeadm reads it."""
+        events = self.events()
+        starts = [index for index, event in enumerate(events) if event.event == "process-start"]
+        if not starts:
+            return False
+        seen = any(event.event == "mirror-pod" for event in events[starts[-1] :])
+        return seen and self.status().get("mirror_uid") == events[starts[-1]].uid
+
     def _raise_failure(self) -> None:
         failure = self.failure
         if failure is not None:
@@ -155,9 +164,9 @@ class Node:
                 return 0, ""
 
     def wait_ready(self, *, timeout_s: float = 20.0) -> None:
-        """Until /readyz answers 200. Raises TimeoutError after real seconds."""
+        """Until /readyz answers 200 and the mirror pod is the running one. Raises TimeoutError after real seconds."""
         deadline = time.monotonic() + timeout_s
-        while self.get("/readyz")[0] != 200:
+        while self.get("/readyz")[0] != 200 or not self._mirrored():
             self._raise_failure()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not ready within {timeout_s} s; last events: {self.events()[-5:]}")

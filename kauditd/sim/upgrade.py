@@ -99,7 +99,8 @@ def upgrade(
 
     ``etcd_wait_s=None`` is ``--etcd-upgrade=false``, ``renew=False`` is ``--certificate-renewal=false``. ``staged`` is
     what kubeadm-config makes kubeadm emit, its default manifest where None. ``observer`` is called after each step, in
-    the middle of the run, as a watcher with perfect timing would be.
+    the middle of the run, as a watcher with perfect timing would be. Raises ``UpgradeFailed`` where ``root`` is no
+    simulated node, or one whose API server was never up.
     """
     return _Upgrade(root, version, observer).run(etcd_wait_s=etcd_wait_s, renew=renew, staged=staged)
 
@@ -177,7 +178,7 @@ class _Upgrade:
         self._live = Path(root + MANIFESTS_DIR, f"{COMPONENT}.yaml")
 
     def run(self, *, etcd_wait_s: float | None, renew: bool, staged: bytes | None) -> UpgradeResult:
-        before = self._mirror_uid()
+        before = self._known_mirror_uid()
         for directory in (self._staging, self._backup, self._etcd_backup):
             directory.mkdir(0o700, parents=True)
         self._did("staging-made", self._staging)
@@ -252,6 +253,15 @@ class _Upgrade:
         if saved.exists():
             saved.rename(self._live)
             self._did("rolled-back", self._live)
+
+    def _known_mirror_uid(self) -> str:
+        """The hash before the upgrade; kubeadm too asks until there is one."""
+        deadline = time.monotonic() + MANIFEST_TIMEOUT_S / self._speed
+        while not self._mirror_uid():
+            if time.monotonic() > deadline:
+                raise UpgradeFailed("couldn't read the mirror pod: the API server has never been up")
+            self._sleep(POLL_S)
+        return self._mirror_uid()
 
     def _mirror_uid(self) -> str:
         return str(self._pod().get("mirror_uid", ""))
