@@ -26,8 +26,8 @@ from kauditd.errors import FileFault, LostUpdate, ManifestRefused
 
 logger = logging.getLogger(__name__)
 
-_ONLY_OF_THE_MANIFEST = frozenset({"contested", "target-known-bad"})
-"""Holds about restarts, which a policy file or a directory does not cause."""
+RESTART_HOLDS = frozenset({"contested", "target-known-bad"})
+"""Holds that limit restarts, which a policy file or a directory does not cause."""
 
 
 class Guard:
@@ -159,7 +159,7 @@ class Guard:
         holds = [*consent_holds(guards, now), *self.writer.holds(now)]
         if not plan.has("replace-manifest"):
             # A policy file that the live manifest names must be there, contest or not: nothing restarts for it.
-            return [h for h in holds if h.code not in _ONLY_OF_THE_MANIFEST]
+            return [h for h in holds if h.code not in RESTART_HOLDS]
         if not is_complete(observed.manifest, now):
             text = "somebody is still writing the manifest"
             holds.append(Reason(code="manifest-unsettled", severity=Severity.INFO, text=text))

@@ -10,7 +10,7 @@ from kauditd.core.observed import Observed, PolicyFileState
 from kauditd.core.plan import make_plan, render_diff
 from kauditd.core.preconditions import consent_holds
 from kauditd.core.verdict import Facts, Judgement, judge
-from kauditd.engine.guard import Guard
+from kauditd.engine.guard import RESTART_HOLDS, Guard
 from kauditd.engine.snapshot import PlanStatus, ProofStatus, Snapshot, TargetStatus, WatchStatus
 
 
@@ -74,7 +74,7 @@ class Reporter:
     ) -> Judgement:
         space = self._guard.space
         policy = space.wishes.policy
-        standing = () if holds else consent_holds(space.guards(), observed.at_unix_s)
+        standing = () if holds else self._standing(observed.at_unix_s)
         facts = Facts(
             observed=observed,
             desired=space.wishes.desired(),
@@ -88,6 +88,11 @@ class Reporter:
             policy_label="" if policy is None else f"policy {policy.digest[:12]} ({policy.source})",
         )
         return judge(facts)
+
+    def _standing(self, now_unix_s: float) -> tuple[Reason, ...]:
+        """What would hold a write where none is due; a limit on restarts says nothing of a manifest that is right."""
+        holds = consent_holds(self._guard.space.guards(), now_unix_s)
+        return tuple(h for h in holds if h.code not in RESTART_HOLDS)
 
     def _dated(self, reasons: Sequence[Reason], now: float) -> tuple[Reason, ...]:
         """Each reason with the time since when it has been there without a break. Figures in texts do not count."""
