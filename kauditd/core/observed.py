@@ -1,9 +1,14 @@
 """Everything one look at the node found, as one immutable value. Decisions are made from nothing else."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kauditd.core.model import ApiServerProcess, Digest, Edited, ManifestFile, ManifestView
+from kauditd.core.lastwords import Blame, LastWords, explain_last_words
+from kauditd.core.model import ApiServerProcess, Desired, Digest, Edited, ManifestFile, ManifestView
+
+_ETCD_CHECK = re.compile(r"\betcd(?:-readiness)?\b.* failed")
+"""The checks of k8s.io/apiserver pkg/server/options/etcd.go, as the probe's detail lists what failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +84,59 @@ class ContainerEnd:
     last_line: str = ""
 
     @property
+    def words(self) -> LastWords:
+        """What the last line means."""
+        return explain_last_words(self.last_line)
+
+    @property
     def blames_audit(self) -> bool:
         """Whether the API server gave up because of an audit flag, the policy or the log: its last line says so."""
-        gave_up = self.last_line.startswith("Error: ") or '"command failed"' in self.last_line
-        return gave_up and "audit" in self.last_line
+        return self.words.blames is Blame.AUDIT
+
+    @property
+    def blames_etcd(self) -> bool:
+        """Whether it ended because etcd did not answer."""
+        return self.words.blames is Blame.ETCD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodEvidence:
+    """What the kubelet's log directories say of the API server's pod.
+
+    ``pod_uid`` is the pod whose directory changed last, None where there is no directory; ``made_unix_s`` is when the
+    kubelet made it. ``attempt`` is the newest container (from 0), None while the directory is empty: the kubelet
+    makes it before it pulls the image. ``finished`` says whether that attempt has ended. ``ended`` is the newest one
+    that has. ``listed`` is false where the directories could not be read, so that nothing follows from their absence.
+    """
+
+    listed: bool = True
+    pod_uid: str | None = None
+    made_unix_s: float | None = None
+    attempt: int | None = None
+    finished: bool = False
+    ended: ContainerEnd | None = None
+
+    @property
+    def empty(self) -> bool:
+        """The kubelet has made the directory and has not started anything in it yet."""
+        return self.pod_uid is not None and self.attempt is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EtcdFacts:
+    """How many of the etcd endpoints that the API server names took a connection; ``detail`` says why others did not.
+
+    One that takes it may still have lost its quorum: the API server's last words and ``/readyz`` tell.
+    """
+
+    reachable: int
+    total: int
+    detail: str = ""
+
+    @property
+    def down(self) -> bool:
+        """None of them answers. Where no endpoint is known nothing is known to be down."""
+        return self.total > 0 and self.reachable == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +145,14 @@ class Observed:
 
     ``processes`` holds the API servers of this target only. ``health`` is None where nothing was asked.
     ``ended`` is None where no container is known to have ended: a process that lives 0.1-0.6 s is often not seen.
+    ``pod_logs`` and ``etcd`` are None where they were not looked at.
     """
 
     at_unix_s: float
     manifest: ManifestFile
     view: ManifestView | None = None
     edited: Edited | None = None
+    asked: Desired | None = None
     refusal: Refusal | None = None
     shadows: tuple[Shadow, ...] = ()
     processes: tuple[ApiServerProcess, ...] = ()
@@ -104,8 +160,16 @@ class Observed:
     kubeadm_pid: int | None = None
     health: HealthFacts | None = None
     ended: ContainerEnd | None = None
+    pod_logs: PodEvidence | None = None
+    etcd: EtcdFacts | None = None
     policy_file: PolicyFile | None = None
     log_directory: LogDirectory | None = None
+
+    @property
+    def etcd_down(self) -> bool:
+        """Whether etcd is seen not to serve: nobody listens there, or the API server's own check of it fails."""
+        failing = self.health is not None and _ETCD_CHECK.search(self.health.detail) is not None
+        return failing or (self.etcd is not None and self.etcd.down)
 
     @property
     def process(self) -> ApiServerProcess | None:

@@ -18,7 +18,6 @@ from kauditd.api.encode import dump, encode
 from kauditd.api.render import status_text
 from kauditd.api.views import status_view
 from kauditd.core.layout import Layout
-from kauditd.core.manifest import record_of, strip
 from kauditd.core.matching import match_processes
 from kauditd.core.model import Verdict
 from kauditd.core.plan import render_diff
@@ -30,6 +29,7 @@ from kauditd.effects.processes import ProcessReader
 from kauditd.effects.profiles import PROFILE_NAMES, read_profile
 from kauditd.engine.checks import Examination, Grade, examine
 from kauditd.engine.guard import Guard
+from kauditd.engine.removal import without_our_lines
 from kauditd.engine.reporting import Reporter
 from kauditd.engine.snapshot import Snapshot, WatchStatus
 from kauditd.engine.workspace import Surroundings
@@ -77,8 +77,9 @@ class Assessment:
             raise KauditError(f"cannot read {observed.manifest.path}: {cause}", hint="kauditctl doctor")
         if not disable:
             return self.reporter.diff(observed)
-        record = self.guard.space.memory.load_record(observed.manifest.digest) if observed.manifest.digest else None
-        return render_diff(observed.manifest.path, content, strip(content, record or record_of(content)))
+        memory = self.guard.space.memory
+        plain = without_our_lines(content, observed.manifest.digest, memory, newest=None)
+        return render_diff(observed.manifest.path, content, plain)
 
     def examination(self) -> Examination:
         """What the doctor looks at."""
@@ -88,7 +89,7 @@ class Assessment:
             observed=self.guard.look(),
             settings=space.wishes.settings,
             settings_file=space.wishes.file,
-            desired=space.wishes.desired(),
+            desired=space.asked,
             troubles=tuple(space.wishes.troubles()),
             inotify_limit=inotify_limit(),
             inotify_obtainable=inotify_obtainable(),

@@ -3,11 +3,11 @@
 import logging
 from dataclasses import replace
 
-from kauditd.core.manifest import record_of, strip
-from kauditd.core.model import Change, Digest, EditRecord, ManifestFile, Reason
+from kauditd.core.model import Change, ManifestFile, Reason
 from kauditd.core.observed import Observed
 from kauditd.core.plan import make_plan
 from kauditd.engine.guard import Guard
+from kauditd.engine.removal import without_our_lines
 from kauditd.engine.state import FOREVER_UNIX_S
 from kauditd.errors import ManifestRefused, Refused
 
@@ -54,7 +54,7 @@ class Commands:
         observed = self._guard.look()
         manifest = self._writable("disable", observed)
         self._set_standing(disabled=True)
-        text = self._without_our_lines(manifest)
+        text = self.without_our_lines(manifest)
         self._space.forget_compliance()
         if text == manifest.content:
             self._space.seen = manifest.id
@@ -102,20 +102,15 @@ class Commands:
         )
         self._guard.save()
 
-    def _without_our_lines(self, manifest: ManifestFile) -> bytes:
-        content = manifest.content or b""
-        record = self._space.memory.load_record(manifest.digest or Digest(""))
+    def without_our_lines(self, manifest: ManifestFile) -> bytes:
+        """What ``disable`` would write. Raises ``errors.Refused`` where it is not clear whose lines they are."""
+        last = self._space.changes.last_written()
+        newest = None if last is None else last.after
         try:
-            return strip(content, record if record is not None else self._derived_record(content))
+            return without_our_lines(manifest.content or b"", manifest.digest, self._space.memory, newest=newest)
         except ManifestRefused as exc:
             text = f"cannot take our lines out of {manifest.path}: {exc.message}"
             raise Refused(text, hint=exc.hint or "edit the manifest by hand") from exc
-
-    def _derived_record(self, content: bytes) -> EditRecord:
-        """The record of our newest write where it still fits, else one derived from the names that we use."""
-        last = self._space.changes.last_written()
-        record = None if last is None else self._space.memory.load_record(last.after)
-        return record if record is not None else record_of(content)
 
     def _writable(self, verb: str, observed: Observed) -> ManifestFile:
         if self._space.wishes.settings.mode == "observe":

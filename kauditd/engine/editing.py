@@ -13,6 +13,9 @@ from typing import TypeVar
 
 from kauditd.core.manifest import Prepared, edit, pod_digest, prepare, read
 from kauditd.core.model import Desired, Digest, Edited, EditRecord, ManifestView, Splice
+from kauditd.engine.ports import Memory
+from kauditd.engine.removal import without_our_lines
+from kauditd.errors import ManifestRefused
 
 _KEPT = 16
 _K = TypeVar("_K")
@@ -27,7 +30,8 @@ def digest_of(content: bytes) -> Digest:
 class Editing:
     """Cached ``edit`` and ``read``. Not thread-safe: the engine's one worker thread owns it."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self._edits: OrderedDict[tuple[Digest, Desired], Edited] = OrderedDict()
         self._views: OrderedDict[Digest, ManifestView] = OrderedDict()
         self._pods: OrderedDict[Digest, Digest] = OrderedDict()
@@ -39,9 +43,36 @@ class Editing:
         key = (digest_of(content), desired)
         found = self._edits.get(key)
         if found is None:
-            found = edit(content, desired)
+            found = self._edit_anew(content, desired)
             _keep(self._edits, key, found)
         return found
+
+    def _edit_anew(self, content: bytes, desired: Desired) -> Edited:
+        """An edit of the manifest as it was before our lines, so that what an older wish of ours left goes with it."""
+        direct = edit(content, desired)
+        base = self.base(content) if direct.edits else None
+        if base is None or base == content:
+            return direct
+        anew = edit(base, desired)
+        return direct if anew.text == content else Edited(text=anew.text, edits=direct.edits, record=anew.record)
+
+    def base(self, content: bytes) -> bytes | None:
+        """``content`` without our lines, None where that is not clear."""
+        try:
+            return without_our_lines(content, digest_of(content), self._memory, newest=None)
+        except ManifestRefused:
+            return None
+
+    def asked(self, text: bytes, desired: Desired) -> Desired:
+        """What ``text``, an edit towards ``desired``, asks of the process.
+
+        The same, but where a path of the container had to give way to somebody else's mount.
+        """
+        if all(str(flag).encode() in text for flag in desired.flags):
+            return desired
+        view = self.view(text)
+        flags = tuple(replace(flag, value=view.flag(flag.name) or flag.value) for flag in desired.flags)
+        return replace(desired, flags=flags)
 
     def quick(self, content: bytes, desired: Desired) -> Edited | None:
         """The same without YAML work, or None where that is impossible. ``verify`` must follow soon after."""

@@ -142,7 +142,7 @@ class Gating:
         """What the manifest of a resumed change asks for: settings or policy may be others by now."""
         if change.cause in _BY_HAND or self._taking_back or observed.view is None:
             return NOTHING_ASKED
-        view, wished = observed.view, self._space.wishes.desired()
+        view, wished = observed.view, self._space.asked
         if wished is not None and all(view.flag(f.name) == f.value for f in wished.flags):
             return wished
         return Desired(flags=view.audit_flags, mounts=())

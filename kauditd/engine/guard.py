@@ -14,6 +14,7 @@ from kauditd.core.observed import Observed
 from kauditd.core.plan import Plan, make_plan
 from kauditd.core.preconditions import consent_holds, first_edit_holds
 from kauditd.engine.changes import ChangeLog
+from kauditd.engine.editing import Editing
 from kauditd.engine.gating import Gating
 from kauditd.engine.observation import Observer
 from kauditd.engine.ports import Memory, Node
@@ -34,7 +35,13 @@ class Guard:
     """Keeps one target in its desired state."""
 
     def __init__(self, node: Node, memory: Memory, settings_file: str) -> None:
-        self.space = Workspace(node=node, memory=memory, wishes=Wishes(node, settings_file), changes=ChangeLog(memory))
+        self.space = Workspace(
+            node=node,
+            memory=memory,
+            wishes=Wishes(node, settings_file),
+            changes=ChangeLog(memory),
+            editing=Editing(memory),
+        )
         self.gating = Gating(self.space, self.save)
         self.writer = Writer(self.space, self.gating)
         self.repairer = Repairer(self.space, self.writer)
@@ -208,7 +215,7 @@ class Guard:
             )
 
     def _note_proof(self, observed: Observed) -> None:
-        process, desired = observed.process, self.space.wishes.desired()
+        process, desired = observed.process, self.space.asked
         healthy = observed.health is not None and observed.health.ready
         if process is not None and desired is not None and healthy and flags_agree(desired, process):
             self.space.proven_unix_s = observed.at_unix_s
@@ -220,8 +227,7 @@ class Guard:
         if desired is None or digest is None or space.compliant is None or self._ready_for == (digest, desired):
             return
         self._ready_for = (digest, desired)
-        record = space.memory.load_record(digest)
-        base = None if record is None else space.memory.load_manifest(record.before)
+        base = None if observed.manifest.content is None else space.editing.base(observed.manifest.content)
         if base is not None:
             try:
                 space.editing.make_ready(base, desired)

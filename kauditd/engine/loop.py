@@ -290,6 +290,6 @@ class Loop:
     def _probe_spacing_s(self, process: ApiServerProcess) -> float:
         """Asking costs a child process: often where an answer is waited for, seldom where all is well."""
         if self._guard.space.changes.open() is not None:
-            desired = self._guard.space.wishes.desired()
+            desired = self._guard.space.asked
             return 1.0 if desired is None or flags_agree(desired, process) else _PROBE_CALM_S
         return _PROBE_CALM_S if self._health is not None and self._health.ready else _PROBE_ANXIOUS_S

@@ -33,6 +33,7 @@ class Observer:
             manifest=manifest,
             view=view,
             edited=edited,
+            asked=self._editing.asked(edited.text, desired) if edited is not None and desired is not None else desired,
             refusal=refusal,
             shadows=self._find_shadows(manifest.path),
             processes=match_processes(view, () if table is None else table.api_servers),

@@ -66,7 +66,7 @@ class Reporter:
         )
 
     def _drift(self, observed: Observed) -> tuple[Drift, ...]:
-        desired = self._guard.space.wishes.desired()
+        desired = self._guard.space.asked
         return () if desired is None else find_drift(desired, observed)
 
     def _judge(
@@ -77,7 +77,7 @@ class Reporter:
         standing = () if holds else self._standing(observed.at_unix_s)
         facts = Facts(
             observed=observed,
-            desired=space.wishes.desired(),
+            desired=space.asked,
             drift=drift,
             holds=holds,
             troubles=(*space.wishes.troubles(), *self._guard.writer.troubles(), *standing, *troubles),

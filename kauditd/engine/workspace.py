@@ -35,7 +35,7 @@ class Workspace:
     memory: Memory
     wishes: Wishes
     changes: ChangeLog
-    editing: Editing = field(default_factory=Editing)
+    editing: Editing
     standing: Standing = field(default_factory=Standing)
     surroundings: Surroundings = field(default_factory=Surroundings)
     observed: Observed | None = None
@@ -50,6 +50,11 @@ class Workspace:
     def path(self) -> str:
         """Logical path of the manifest."""
         return self.wishes.settings.target.manifest
+
+    @property
+    def asked(self) -> Desired | None:
+        """What the manifest asks of the process once it is compliant."""
+        return self.observed.asked if self.observed is not None else self.wishes.desired()
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter of the metrics."""

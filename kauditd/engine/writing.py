@@ -61,7 +61,7 @@ class Writer:
         self.note_success()
         space.seen, space.compliant = identity, None if desired is None else text
         self._count_rewrite()
-        self._gating.open(change, desired)
+        self._gating.open(change, None if desired is None else space.editing.asked(text, desired))
         logger.info("Change %d (%s): %s", change.id, cause, summary)
         return change
 
