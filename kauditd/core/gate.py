@@ -5,17 +5,22 @@ counts from the end of the old process; while that one still serves nothing has 
 150 s to act after its own restart). Phases: ``old-ends`` -> ``new-process`` -> ``flags`` -> ``ready``; the phases
 that look into the log follow ``ready`` when there are any.
 
+A dead etcd is not blamed on the change: while it does not answer no death counts and the gate's clock stands still, in
+all no longer than ``gate_s`` and ``overlap_s`` together. Two faults leave no process and no word: a hostPath whose type
+does not match (no log directory of the new pod) and an image that is not there (an empty one); both are told early.
+
 The wall clock may be stepped while a change is inside its gate. So the gate adds up the time between looks instead
 of subtracting wall times: a step back adds nothing, a step ahead no more than the longest look takes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from kauditd.core.drift import flags_agree
 from kauditd.core.model import ApiServerProcess, Desired
-from kauditd.core.observed import ContainerEnd, Observed
+from kauditd.core.observed import ContainerEnd, Observed, PodEvidence
+from kauditd.core.phases import Missing, Phase, find_missing, name_process
+from kauditd.core.silence import explain_silence
 from kauditd.errors import quote
 
 LONGEST_LOOK_S = 15.0
@@ -24,14 +29,11 @@ LONGEST_LOOK_S = 15.0
 START_SLACK_S = 2.0
 """How far the start time of one process may move: it is told relative to the boot time, which moves with the clock."""
 
+KUBELET_SETTLES_S = 60.0
+"""A kubelet younger than this may still wait for its volumes: what it has not done says nothing yet."""
 
-class Phase(StrEnum):
-    """What the gate is waiting for."""
-
-    OLD_ENDS = "old-ends"
-    NEW_PROCESS = "new-process"
-    FLAGS = "flags"
-    READY = "ready"
+CRASHES = 2
+"""So many ends of new containers are a crash loop; one may be chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,9 @@ class GateState:
     ``seen`` are the (pid, start) of new processes that appeared since. ``alive`` is true once a kubelet or an API
     server was seen, so that a kubelet that is just being restarted is not taken for a machine image.
     ``ended_before`` is the container that had ended when the gate was first looked at: no fault of the change.
+    ``pod_before`` are the log directories as the first look found them. ``excused`` deaths fell into an outage of etcd,
+    for want of which nothing could start for ``without_etcd_s``. ``empty_s``: so long the new pod's log directory has
+    been empty.
     ``looked_unix_s`` is the last look, ``waited_s`` the time since the write and ``since_end_s`` the time since the
     end of the old process, both as the gate counts it.
     """
@@ -54,6 +59,10 @@ class GateState:
     phase: Phase = Phase.OLD_ENDS
     alive: bool = False
     ended_before: ContainerEnd | None = None
+    pod_before: PodEvidence | None = None
+    excused: int = 0
+    without_etcd_s: float = 0.0
+    empty_s: float = 0.0
     looked_unix_s: float | None = None
     waited_s: float = 0.0
     since_end_s: float = 0.0
@@ -78,11 +87,16 @@ class Passed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The change must be taken back; ``code`` is stable."""
+    """The change must be taken back; ``code`` is stable, ``remedy`` says what a person can do.
+
+    ``blames_target`` is false where the manifest is not at fault (etcd, the kubelet, the image): it may be tried again.
+    """
 
     state: GateState
     code: str
     text: str
+    remedy: str = ""
+    blames_target: bool = True
 
 
 GateResult = Waiting | Passed | Failed
@@ -112,20 +126,30 @@ def judge(state: GateState, desired: Desired, observed: Observed, deadlines: Dea
     state = replace(state, alive=state.alive or observed.anything_runs or state.old_pid is not None)
     if not state.alive:
         return Passed(state=state, proven=False, text="neither a kubelet nor an API server runs here")
-    state, old = _follow(state, observed)
+    state, elapsed_s = _follow_clock(state, observed)
+    state, old = _follow_processes(state, observed, elapsed_s)
     if old is not None:
         return _judge_old(state, old, desired, observed, deadlines)
-    return _judge_new(state, desired, observed, deadlines)
+    empty = observed.pod_logs is not None and observed.pod_logs.empty
+    state = replace(state, empty_s=state.empty_s + elapsed_s if empty else 0.0)
+    return _judge_new(state, desired, observed, deadlines, elapsed_s)
 
 
-def _follow(state: GateState, observed: Observed) -> tuple[GateState, ApiServerProcess | None]:
-    """Bring times and processes up to date; the old process while it still runs."""
+def _follow_clock(state: GateState, observed: Observed) -> tuple[GateState, float]:
+    """Bring the clock up to date; the time since the last look."""
     looked = state.looked_unix_s
     if looked is None:
         looked = state.written_unix_s
-        state = replace(state, ended_before=observed.ended)
+        state = replace(state, ended_before=observed.ended, pod_before=observed.pod_logs, looked_unix_s=looked)
     elapsed_s = min(max(0.0, observed.at_unix_s - looked), LONGEST_LOOK_S)
-    state = replace(state, looked_unix_s=observed.at_unix_s, waited_s=state.waited_s + elapsed_s)
+    return replace(state, waited_s=state.waited_s + elapsed_s), elapsed_s
+
+
+def _follow_processes(
+    state: GateState, observed: Observed, elapsed_s: float
+) -> tuple[GateState, ApiServerProcess | None]:
+    """Bring the processes up to date; the old one while it still runs."""
+    looked = state.written_unix_s if state.looked_unix_s is None else state.looked_unix_s
     old, new = None, []
     for process in observed.processes:
         if _is_same(state.old_pid, state.old_started_unix_s, process, looked, observed):
@@ -133,10 +157,18 @@ def _follow(state: GateState, observed: Observed) -> tuple[GateState, ApiServerP
         else:
             new.append(process)
     kept = [k for k in state.seen if not any(_is_same(*k, p, looked, observed) for p in new)]
-    state = replace(state, seen=(*kept, *((p.pid, p.started_unix_s) for p in new)))
+    seen = (*kept, *((p.pid, p.started_unix_s) for p in new))
+    state = replace(state, seen=seen, looked_unix_s=observed.at_unix_s)
     if old is not None:
         # An end that was noted by a look which missed the process is taken back.
-        return replace(state, old_started_unix_s=old.started_unix_s, old_ended_unix_s=None, since_end_s=0.0), old
+        return replace(
+            state,
+            old_started_unix_s=old.started_unix_s,
+            old_ended_unix_s=None,
+            since_end_s=0.0,
+            without_etcd_s=0.0,
+            empty_s=0.0,
+        ), old
     if state.old_ended_unix_s is None:
         return replace(state, old_ended_unix_s=observed.at_unix_s), None
     return replace(state, since_end_s=state.since_end_s + elapsed_s), None
@@ -166,51 +198,125 @@ def _judge_old(
     text = f"the old API server (pid {old.pid}) still runs {state.waited_s:.0f} s after the write"
     if flags_agree(desired, old) and observed.health is not None and observed.health.ready:
         return Passed(state=state, proven=False, text=f"{text}; it is ready and lacks no flag, so nothing was tried")
-    return Failed(state=state, code="old-process-stays", text=text)
+    return Failed(
+        state=state,
+        code="old-process-stays",
+        text=text,
+        remedy="see whether the kubelet acts on its manifests at all: journalctl -u kubelet",
+        blames_target=False,
+    )
 
 
-def _judge_new(state: GateState, desired: Desired, observed: Observed, deadlines: Deadlines) -> GateResult:
+def _judge_new(
+    state: GateState, desired: Desired, observed: Observed, deadlines: Deadlines, elapsed_s: float
+) -> GateResult:
+    """No process of before runs. While etcd does not serve nothing can be proven, and none of that is the change's
+
+    fault; it is bounded all the same.
+    """
     # Where several match (a nested cluster's), ours is the one that carries the flags, else the one started last.
     current = max(observed.processes, key=lambda p: (flags_agree(desired, p), p.started_unix_s), default=None)
-    missing = _missing(desired, observed, current)
+    missing = find_missing(desired, observed, current)
     if missing is None:
-        text = f"{_name(current)} carries every flag and is ready"
+        text = f"{name_process(current)} carries every flag and is ready"
         return Passed(state=replace(state, phase=Phase.READY), proven=True, text=text)
-    phase, text, code = missing
-    state = replace(state, phase=phase)
-    ends = _count_ends(state.ended_before, observed.ended)
-    if observed.ended is not None and ends and observed.ended.blames_audit:
-        return Failed(
-            state=state, code="audit-blamed", text=f"the new API server gave up: {quote(observed.ended.last_line)}"
-        )
+    state = replace(state, phase=missing.phase)
+    ends = _count_ends(state, observed.ended)
+    ended = observed.ended if ends else None
+    if ended is not None and ended.blames_audit:
+        text = f"the new API server gave up: {ended.words.sentence} ({quote(ended.last_line)})"
+        return Failed(state=state, code="audit-blamed", text=text, remedy=ended.words.remedy)
     dead = max(len(state.seen) - len(observed.processes), ends)
-    if dead >= 2:
-        return Failed(state=state, code="crash-loop", text=f"the new API server died {dead} times")
-    if state.since_end_s > deadlines.gate_s:
-        return Failed(state=state, code=code, text=f"{text} {state.since_end_s:.0f} s after the old one ended")
-    return Waiting(state=state, text=text)
+    etcd_down = observed.etcd_down or (ended is not None and ended.blames_etcd)
+    if etcd_down:
+        state = replace(state, excused=dead)
+    # When etcd is back, the kubelet still holds the container back for what it died of meanwhile.
+    held_back = state.excused > 0 and dead == state.excused and current is None
+    if etcd_down or held_back:
+        state = replace(state, without_etcd_s=state.without_etcd_s + elapsed_s)
+        why = _explain_etcd(observed, ended) if etcd_down else ": it serves again, the kubelet holds the pod back"
+        if state.since_end_s > deadlines.gate_s + deadlines.overlap_s:
+            return _etcd_failed(state, why)
+        return Waiting(state=state, text=f"the API server cannot start without etcd{why}")
+    if dead - state.excused >= CRASHES:
+        return _crash_loop(state, dead, ended)
+    return (
+        (_judge_silence(state, observed) if dead == 0 and current is None else None)
+        or _judge_deadline(state, missing, deadlines)
+        or Waiting(state=state, text=missing.text)
+    )
 
 
-def _count_ends(before: ContainerEnd | None, now: ContainerEnd | None) -> int:
-    """How many containers ended since the first look, also those that no look at the process table met."""
-    if now is None:
-        return 0
-    if before is not None and before.pod_uid == now.pod_uid:
-        return max(0, now.attempt - before.attempt)
-    return now.attempt + 1
+def _explain_etcd(observed: Observed, ended: ContainerEnd | None) -> str:
+    detail = "" if ended is None else ended.words.sentence
+    if observed.etcd is not None and observed.etcd.down:
+        detail = observed.etcd.detail
+    elif observed.etcd_down and observed.health is not None:
+        detail = observed.health.detail
+    return f": {detail}" if detail else ""
 
 
-def _missing(desired: Desired, observed: Observed, current: ApiServerProcess | None) -> tuple[Phase, str, str] | None:
-    """The first phase that is not reached, what to say of it, and the code it fails with; None: nothing is missing."""
-    if current is None:
-        kubelet = "" if observed.kubelet_started_unix_s is not None else " and no kubelet runs that would start one"
-        return Phase.NEW_PROCESS, f"no new API server has started{kubelet}", "never-started"
-    if not flags_agree(desired, current):
-        return Phase.FLAGS, f"{_name(current)} does not carry the flags", "flags-missing"
-    if observed.health is None or not observed.health.ready:
-        return Phase.READY, f"{_name(current)} is not ready", "not-ready"
+def _etcd_failed(state: GateState, why: str) -> Failed:
+    return Failed(
+        state=state,
+        code="etcd-down",
+        text=f"nothing could start for want of etcd in {state.without_etcd_s:.0f} of {state.since_end_s:.0f} s{why}",
+        remedy="see to etcd first: crictl ps -a --name etcd, and its logs below /var/log/pods",
+        blames_target=False,
+    )
+
+
+def _crash_loop(state: GateState, dead: int, ended: ContainerEnd | None) -> Failed:
+    text = f"the new API server died {dead} times"
+    if ended is None:
+        remedy = "crictl logs, or the newest file below /var/log/pods/kube-system_kube-apiserver-*, has its words"
+        return Failed(state=state, code="crash-loop", text=text, remedy=remedy)
+    return Failed(state=state, code="crash-loop", text=f"{text}: {ended.words.sentence}", remedy=ended.words.remedy)
+
+
+def _judge_silence(state: GateState, observed: Observed) -> Failed | None:
+    """What leaves neither a process nor a word; None: nothing to be told yet."""
+    started = observed.kubelet_started_unix_s
+    if started is None or observed.at_unix_s - started < KUBELET_SETTLES_S:
+        return None
+    fault = explain_silence(
+        state.pod_before,
+        observed.pod_logs,
+        written_unix_s=state.written_unix_s,
+        since_end_s=state.since_end_s,
+        empty_s=state.empty_s,
+        image="" if observed.view is None else observed.view.image,
+    )
+    if fault is None:
+        return None
+    return Failed(state=state, code=fault.code, text=fault.text, remedy=fault.remedy, blames_target=fault.blames_target)
+
+
+def _judge_deadline(state: GateState, missing: Missing, deadlines: Deadlines) -> Failed | None:
+    """The time without etcd does not count, but all of it has an end."""
+    if state.since_end_s - state.without_etcd_s > deadlines.gate_s:
+        return Failed(
+            state=state,
+            code=missing.code,
+            text=f"{missing.text} {state.since_end_s:.0f} s after the old one ended",
+            remedy=missing.remedy,
+            blames_target=missing.blames_target,
+        )
+    if state.since_end_s > deadlines.gate_s + deadlines.overlap_s:
+        return _etcd_failed(state, f"; {missing.text}")
     return None
 
 
-def _name(process: ApiServerProcess | None) -> str:
-    return "the API server" if process is None else f"the API server (pid {process.pid})"
+def _count_ends(state: GateState, ended: ContainerEnd | None) -> int:
+    """How many containers ended since the first look, also those that no look at the process table met.
+
+    The container that ran then is the old one: its end is what the change is for.
+    """
+    if ended is None:
+        return 0
+    pod, before = state.pod_before, state.ended_before
+    if pod is not None and pod.attempt is not None and pod.pod_uid == ended.pod_uid:
+        return max(0, ended.attempt - pod.attempt)
+    if before is not None and before.pod_uid == ended.pod_uid:
+        return max(0, ended.attempt - before.attempt)
+    return ended.attempt + 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kauditd.core.observed import ContainerEnd, HealthFacts
+from kauditd.core.observed import ContainerEnd, EtcdFacts, HealthFacts, PodEvidence
 from tests.core.builders import NOW, audited, observed, process
 
 
@@ -37,6 +37,7 @@ def test_ready_is_200_or_a_handler_that_refuses_strangers(status: int | None, *,
         ('E1123 run.go:72] "command failed" err="ensureLogFile: open /var/log/kubernetes/audit: is a directory"', True),
         ('E1123 run.go:72] "command failed" err="--audit-log-maxsize -1 can\'t be a negative number"', True),
         ('E1123 run.go:72] "command failed" err="context deadline exceeded"', False),
+        ('E1123 run.go:72] "command failed" err="ensureLogFile: open /data/trail.json: permission denied"', True),
         ("Error: unknown flag: --colour", False),
         ("I1123 audit.go:1] audit backend started", False),
         ("", False),
@@ -45,3 +46,34 @@ def test_ready_is_200_or_a_handler_that_refuses_strangers(status: int | None, *,
 def test_last_line_of_an_api_server_that_gave_up(line: str, *, blames: bool) -> None:
     """Lines as kube-apiserver v1.37.2 wrote them; a dead etcd is not blamed on the change."""
     assert ContainerEnd(pod_uid="u", attempt=0, last_line=line).blames_audit is blames
+
+
+def test_last_line_about_etcd() -> None:
+    line = 'E1123 18:24:16.8 1 run.go:72] "command failed" err="context deadline exceeded"'
+    assert ContainerEnd(pod_uid="u", attempt=0, last_line=line).blames_etcd
+    assert not ContainerEnd(pod_uid="u", attempt=0, last_line="Error: unknown flag: --audit-x").blames_etcd
+
+
+@pytest.mark.parametrize(
+    ("facts", "detail", "down"),
+    [
+        (None, "", False),
+        (EtcdFacts(reachable=0, total=0), "", False),
+        (EtcdFacts(reachable=0, total=3), "", True),
+        (EtcdFacts(reachable=1, total=3), "", False),
+        (EtcdFacts(reachable=1, total=1), "/readyz answered 500: etcd, etcd-readiness failed", True),
+        (None, "/livez answered 500: etcd failed", True),
+        (None, "/readyz answered 500: informer-sync failed", False),
+        (None, "cannot ask etcd.example:6443: connection refused", False),
+    ],
+)
+def test_etcd_that_does_not_serve(facts: EtcdFacts | None, detail: str, *, down: bool) -> None:
+    health = HealthFacts(livez=200, readyz=500, detail=detail)
+    assert observed(etcd=facts, health=health).etcd_down is down
+    assert observed(etcd=EtcdFacts(reachable=0, total=1), health=None).etcd_down
+
+
+def test_empty_log_directory() -> None:
+    assert PodEvidence(pod_uid="u").empty
+    assert not PodEvidence(pod_uid="u", attempt=0).empty
+    assert not PodEvidence().empty
