@@ -7,9 +7,9 @@ waits for a scan.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar
 
 from kauditd.core.drift import flags_agree
@@ -22,6 +22,7 @@ from kauditd.engine.ports import ProcessTable
 from kauditd.engine.reporting import Reporter
 from kauditd.engine.snapshot import Snapshot, WatchStatus
 from kauditd.engine.workspace import Surroundings
+from kauditd.errors import quote
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class Loop:
         self._watch = make_watch(self._wake)
         self._failures = 0
         self._failure = ""
+        self._gate_open = False
         self._reloaded_s = -RELOAD_S
         self._health: HealthFacts | None = None
         self._probed_s = -_PROBE_CALM_S
@@ -139,7 +141,9 @@ class Loop:
             await self._touched.wait()
             self._touched.clear()
             self._watch.consume()
-            again_s = await self._guarded(self._guard.repair_now)
+            again_s = None
+            with self._surviving():
+                again_s = await self.in_worker(self._guard.repair_now)
             if again_s is not None:
                 self._events.call_later(again_s, self._touched.set)
             self._hurry.set()
@@ -155,21 +159,28 @@ class Loop:
             await self.cycle()
 
     async def cycle(self) -> None:
-        """One whole cycle with its snapshot."""
+        """One whole cycle with its snapshot. Whatever fails in it is logged, counted and shown; the next one comes."""
+        with self._surviving():
+            await self._cycle()
+            self._failures = 0
+        with self._surviving():
+            await self.report()
+
+    async def _cycle(self) -> None:
         rearmed = await self._in_scanner(self._watch.check)
         if rearmed:
             logger.info("Watching again: %s", ", ".join(rearmed))
         await self._reload_if_touched()
         table = await self._in_scanner(self._read_table)
         surroundings = Surroundings(table=table, health=await self._ask_health(table))
-        await self._guarded(lambda: self._guard.cycle(surroundings))
-        await self.report()
+        await self.in_worker(lambda: self._guard.cycle(surroundings))
 
     async def reload(self) -> None:
         """Read settings and policy again whatever their identity says (SIGHUP)."""
         self._reloaded_s = -RELOAD_S
-        await self._reload_if_touched()
-        await self.report()
+        with self._surviving():
+            await self._reload_if_touched()
+            await self.report()
         self._hurry.set()
 
     async def report(self) -> Snapshot:
@@ -182,6 +193,7 @@ class Loop:
             resync_found_drift_total=int(self._guard.space.counters.get("resync_found_drift_total", 0)),
         )
         snapshot = await self.in_worker(lambda: self._reporter.report(watch, self._troubles()))
+        self._gate_open = any(c.outcome is Outcome.OPEN for c in snapshot.changes)
         self._publish(snapshot)
         return snapshot
 
@@ -207,18 +219,16 @@ class Loop:
     async def _in_scanner(self, call: Callable[[], _T]) -> _T:
         return await self._events.run_in_executor(self._scanner, call)
 
-    async def _guarded(self, call: Callable[[], _T]) -> _T | None:
-        """A bug in one cycle must not end the guard: it is logged, counted and shown, and the next cycle comes."""
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """A bug in one cycle must not end the guard. Only a cycle that ends well clears what is shown of it."""
         try:
-            result = await self.in_worker(call)
+            yield
         except Exception as exc:
             self._failures += 1
             self._failure = f"{type(exc).__name__}: {exc}"
             self._guard.space.count("cycle_failures_total")
             logger.exception("A cycle failed")
-            return None
-        self._failures = 0
-        return result
 
     def _troubles(self) -> list[Reason]:
         found = []
@@ -227,7 +237,7 @@ class Loop:
                 Reason(
                     code="cycle-failed",
                     severity=Severity.CRITICAL,
-                    text=f"the last {self._failures} cycles failed: {self._failure}",
+                    text=f"{self._failures} looks in a row failed: {quote(self._failure)}",
                     hint="this is a bug in kauditd; journalctl -u kauditd has the whole story",
                 )
             )
@@ -243,8 +253,7 @@ class Loop:
         return found
 
     def _pause_s(self) -> float:
-        change = self._guard.space.changes.open()
-        if change is not None and change.outcome is Outcome.OPEN:
+        if self._gate_open:
             return GATE_POLL_S
         return POLLING_S if self._watch.mode == "polling" else RESYNC_S
 
@@ -256,7 +265,7 @@ class Loop:
     async def _reload_if_touched(self) -> None:
         now_s = self._events.time()
         due = now_s - self._reloaded_s >= RELOAD_S
-        if await self._guarded(lambda: self._guard.reload_if_touched(force=due)):
+        if await self.in_worker(lambda: self._guard.reload_if_touched(force=due)):
             await self._follow()
         if due:
             self._reloaded_s = now_s
@@ -289,7 +298,7 @@ class Loop:
 
     def _probe_spacing_s(self, process: ApiServerProcess) -> float:
         """Asking costs a child process: often where an answer is waited for, seldom where all is well."""
-        if self._guard.space.changes.open() is not None:
+        if self._gate_open:
             desired = self._guard.space.asked
             return 1.0 if desired is None or flags_agree(desired, process) else _PROBE_CALM_S
         return _PROBE_CALM_S if self._health is not None and self._health.ready else _PROBE_ANXIOUS_S
