@@ -99,6 +99,10 @@ def _edit_drift(edit: Edit) -> Drift:
             text = f"the manifest has --{edit.subject} with another value{owner}"
         case "flag-duplicate":
             text = f"the manifest names --{edit.subject} more than once; the last one is in force{owner}"
+        case "mount-missing" | "volume-missing":
+            text = f"the manifest lacks the {code.partition('-')[0]} {edit.subject}"
+        case "mount-readonly":
+            text = f"the manifest mounts {edit.subject} read-only{owner}"
         case _:
             text = f"the manifest's {edit.code.partition('-')[0]} {edit.subject} is not as it must be{owner}"
     return Drift(

@@ -13,16 +13,22 @@ from kauditd.core.observed import Observed
 
 MIB = 1 << 20
 
+FEWEST_REVERTS = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
-    """What the engine knows beside the observation. Times in Unix seconds; ``room_bytes`` is what the log may need."""
+    """What the engine knows beside the observation. Times in Unix seconds; ``room_bytes`` is what the log may need.
+
+    ``reverts`` counts how often of late somebody overwrote a manifest that had our lines.
+    """
 
     mode: str
     kubelet_stable_s: float
     paused_until_unix_s: float | None = None
     disabled: bool = False
     contest: Contest = field(default_factory=Contest)
+    reverts: int = 0
     target_known_bad: str = ""
     policy_usable: bool = True
     room_bytes: int = 0
@@ -54,16 +60,30 @@ def consent_holds(guards: Guards, now_unix_s: float) -> list[Reason]:
             )
         )
     if guards.contest.contested(now_unix_s):
-        wait_s = guards.contest.until_unix_s - now_unix_s
-        holds.append(
-            _hold(
-                "contested",
-                f"somebody else keeps rewriting the manifest; the next attempt is in {wait_s:.0f} s",
-                "find the other writer (configuration management, another agent) and stop one of the two",
-                severity=Severity.CRITICAL,
-            )
-        )
+        holds.append(_restart_hold(guards, now_unix_s))
     return holds
+
+
+def is_contested(contest: Contest, reverts: int, now_unix_s: float) -> bool:
+    """Whether the pause is somebody else's doing: one overwrite is an upgrade, a second one is a rival."""
+    return contest.contested(now_unix_s) and reverts >= FEWEST_REVERTS
+
+
+def _restart_hold(guards: Guards, now_unix_s: float) -> Reason:
+    wait_s = guards.contest.until_unix_s - now_unix_s
+    if is_contested(guards.contest, guards.reverts, now_unix_s):
+        return _hold(
+            "contested",
+            f"somebody else keeps rewriting the manifest; the next attempt is in {wait_s:.0f} s",
+            "find the other writer (configuration management, another agent) and stop one of the two",
+            severity=Severity.CRITICAL,
+        )
+    return _hold(
+        "restart-limit",
+        f"three restarts of the API server in ten minutes are enough; the next one waits for {wait_s:.0f} s",
+        "wait, or run kauditctl apply",
+        severity=Severity.WARNING,
+    )
 
 
 def first_edit_holds(observed: Observed, guards: Guards) -> list[Reason]:

@@ -11,6 +11,9 @@ from kauditd.core.observed import Observed
 LONGEST_CYCLE_S = 15.0
 """A proof may be this much younger than the look it is judged with: it is taken later in the same cycle."""
 
+_WISHED = ("disabled", "paused")
+"""Holds that say it all: somebody asked for it."""
+
 _ORDER = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
@@ -45,11 +48,27 @@ class Facts:
 
 def judge(facts: Facts) -> Judgement:
     """The verdict of one cycle."""
-    drift_reasons = [Reason(code=d.code, severity=d.severity, text=d.text, hint=d.hint) for d in facts.drift]
+    drift_reasons = _reasons_of(facts.drift)
     reasons = _by_weight([*drift_reasons, *facts.holds, *facts.troubles])
     verdict, own = _verdict(facts, reasons)
     leading = _without_repeats([*own, *reasons])
     return Judgement(verdict=verdict, reasons=tuple(_by_weight(leading)), sentence=_sentence(facts, verdict, leading))
+
+
+def _reasons_of(drift: Sequence[Drift]) -> list[Reason]:
+    """One reason for all drift that differs in nothing but its subject: "lacks --a, --b, --c"."""
+    groups: dict[tuple[str, Severity, str, str, str], list[str]] = {}
+    for d in drift:
+        head, label, tail = d.text.partition(_label(d))
+        groups.setdefault((d.code, d.severity, d.hint, head, tail), []).append(label)
+    return [
+        Reason(code=code, severity=severity, text=head + ", ".join(filter(None, labels)) + tail, hint=hint)
+        for (code, severity, hint, head, tail), labels in groups.items()
+    ]
+
+
+def _label(drift: Drift) -> str:
+    return f"--{drift.subject}" if drift.code.startswith(("flag-", "policy-stale")) else drift.subject
 
 
 def _by_weight(reasons: Sequence[Reason]) -> list[Reason]:
@@ -125,7 +144,8 @@ def _sentence(facts: Facts, verdict: Verdict, reasons: Sequence[Reason]) -> str:
         case Verdict.DEGRADED:
             return f"audit is on, but {_first_heavy(reasons)}"
         case Verdict.UNPROTECTED:
-            return f"audit is NOT proven: {_first_heavy(reasons)}"
+            wish = next((r for r in reasons if r.code in _WISHED), None)
+            return wish.text if wish is not None else f"audit is NOT proven: {_first_heavy(reasons)}"
         case Verdict.UNKNOWN:
             return _first_heavy(reasons)
         case _:

@@ -27,7 +27,7 @@ from kauditd.errors import FileFault, LostUpdate, ManifestRefused
 
 logger = logging.getLogger(__name__)
 
-RESTART_HOLDS = frozenset({"contested", "target-known-bad"})
+RESTART_HOLDS = frozenset({"contested", "restart-limit", "target-known-bad"})
 """Holds that limit restarts, which a policy file or a directory does not cause."""
 
 

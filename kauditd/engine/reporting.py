@@ -8,7 +8,7 @@ from kauditd.core.drift import find_drift
 from kauditd.core.model import Drift, Reason, Verdict
 from kauditd.core.observed import Observed, PolicyFileState
 from kauditd.core.plan import make_plan, render_diff
-from kauditd.core.preconditions import consent_holds
+from kauditd.core.preconditions import consent_holds, is_contested
 from kauditd.core.verdict import Facts, Judgement, judge
 from kauditd.engine.guard import RESTART_HOLDS, Guard
 from kauditd.engine.snapshot import PlanStatus, ProofStatus, Snapshot, TargetStatus, WatchStatus
@@ -49,7 +49,7 @@ class Reporter:
             mode=space.wishes.settings.mode,
             paused_until_unix_s=self._paused_until(now),
             disabled=space.standing.disabled,
-            contested=space.standing.contest.contested(now),
+            contested=is_contested(space.standing.contest, space.reverts(), now),
             target=self._target(observed),
             process=process,
             policy=space.wishes.policy_status(),

@@ -5,6 +5,7 @@ Owned by the one worker thread; nothing outside ``engine`` sees it, since everyb
 
 from dataclasses import dataclass, field
 
+from kauditd.core.contest import LONGEST_PAUSE_S, WINDOW_S
 from kauditd.core.model import Desired, FileId, ManifestFile
 from kauditd.core.observed import HealthFacts, Observed
 from kauditd.core.preconditions import MIB, Guards
@@ -72,6 +73,11 @@ class Workspace:
         """Digest of a desired state and the image it would run on: what a bad target is remembered by."""
         return digest_of(f"{desired}|{image}".encode())[:16]
 
+    def reverts(self) -> int:
+        """How often somebody overwrote our lines of late: long enough to span two of the longest pauses."""
+        since = self.node.now_unix_s() - WINDOW_S - 2 * LONGEST_PAUSE_S
+        return sum(c.cause == "repair" and c.started_unix_s > since for c in self.changes.recent())
+
     def guards(self, image: str | None = None) -> Guards:
         """What the preconditions need beside an observation. ``image``: another than that of the last look."""
         settings = self.wishes.settings
@@ -85,6 +91,7 @@ class Workspace:
             paused_until_unix_s=self.standing.paused_until_unix_s,
             disabled=self.standing.disabled,
             contest=self.standing.contest,
+            reverts=self.reverts(),
             target_known_bad=self.standing.bad_targets.get(key, ""),
             policy_usable=self.wishes.policy is not None,
             room_bytes=settings.log.max_size_mib * MIB,

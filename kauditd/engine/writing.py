@@ -12,6 +12,9 @@ from kauditd.errors import FileFault, LostUpdate
 
 logger = logging.getLogger(__name__)
 
+BY_HAND = frozenset({"apply", "disable", "rollback"})
+"""Causes that an operator answers for; the limit of restarts is about what kauditd does by itself."""
+
 _FAULT_PAUSES_S = (5.0, 10.0, 30.0, 60.0)
 
 
@@ -60,7 +63,8 @@ class Writer:
             raise
         self.note_success()
         space.seen, space.compliant = identity, None if desired is None else text
-        self._count_rewrite()
+        if cause not in BY_HAND:
+            self._count_rewrite()
         self._gating.open(change, None if desired is None else space.editing.asked(text, desired))
         logger.info("Change %d (%s): %s", change.id, cause, summary)
         return change

@@ -72,7 +72,7 @@ def test_manifest_that_was_not_edited_shows_no_drift() -> None:
         ("flag-differs", "audit-log-path", "--audit-log-path with another value"),
         ("flag-duplicate", "audit-log-path", "more than once"),
         ("mount-missing", "kauditd-log", "mount kauditd-log"),
-        ("mount-readonly", "kauditd-log", "mount kauditd-log"),
+        ("mount-readonly", "kauditd-log", "mounts kauditd-log read-only"),
         ("volume-missing", "kauditd-policy", "volume kauditd-policy"),
         ("nonce-missing", "kauditd.io/nonce", "nonce kauditd.io/nonce"),
         ("nonce-stale", "kauditd.io/nonce", "nonce kauditd.io/nonce"),

@@ -56,10 +56,20 @@ def test_contest_binds_repairs_too_and_says_how_long() -> None:
     contest = Contest()
     for at in (0.0, 1.0, 2.0):
         contest = note_rewrite(contest, NOW + at)
-    holds = consent_holds(replace(GUARDS, contest=contest), NOW + 100)
+    holds = consent_holds(replace(GUARDS, contest=contest, reverts=2), NOW + 100)
     assert [(h.code, h.severity) for h in holds] == [("contested", Severity.CRITICAL)]
     assert "500 s" in holds[0].text
-    assert consent(replace(GUARDS, contest=contest), NOW + 600) == []
+    assert consent(replace(GUARDS, contest=contest, reverts=2), NOW + 600) == []
+
+
+@pytest.mark.parametrize("reverts", [0, 1])
+def test_three_changes_of_our_own_are_a_limit_and_no_contest(reverts: int) -> None:
+    contest = Contest()
+    for at in (0.0, 1.0, 2.0):
+        contest = note_rewrite(contest, NOW + at)
+    holds = consent_holds(replace(GUARDS, contest=contest, reverts=reverts), NOW + 100)
+    assert [(h.code, h.severity) for h in holds] == [("restart-limit", Severity.WARNING)]
+    assert "500 s" in holds[0].text
 
 
 def test_several_holds_are_all_told() -> None:

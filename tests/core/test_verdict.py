@@ -199,3 +199,21 @@ def test_protected_means_all_of_its_definition(
         assert any(r.severity is Severity.CRITICAL for r in judgement.reasons)
     assert (judgement.verdict is Verdict.CHANGING) is changing
     assert (judgement.verdict is Verdict.UNKNOWN) is (running == "none" and not changing)
+
+
+def test_drift_of_one_kind_is_one_reason_that_names_every_subject() -> None:
+    missing = [
+        Drift(code="flag-missing", subject=s, severity=Severity.CRITICAL, text=f"the manifest lacks --{s}")
+        for s in ("audit-log-path", "audit-policy-file")
+    ]
+    judged = judge(replace(GOOD, drift=tuple(missing)))
+    texts = [r.text for r in judged.reasons if r.code == "flag-missing"]
+    assert texts == ["the manifest lacks --audit-log-path, --audit-policy-file"]
+
+
+@pytest.mark.parametrize("code", ["disabled", "paused"])
+def test_audit_that_somebody_took_out_is_told_as_that(code: str) -> None:
+    hold = Reason(code=code, severity=Severity.INFO, text="because it was asked for")
+    judged = judge(replace(GOOD, observed=observed(processes=(process(1, NOW - 900),)), holds=(hold,)))
+    assert judged.verdict is Verdict.UNPROTECTED
+    assert judged.sentence == "because it was asked for"
