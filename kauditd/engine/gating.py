@@ -26,6 +26,7 @@ class Gating:
         self._save = save
         self._state: GateState | None = None
         self._desired: Desired = NOTHING_ASKED
+        self._wished: Desired | None = None
         self._taking_back = ""
         self._owed = ""
         self._image = ""
@@ -34,7 +35,7 @@ class Gating:
 
     def open(self, change: Change, desired: Desired | None) -> None:
         """Start the gate of a change that has just been written; None = nothing of ours is asked."""
-        self._desired = desired or NOTHING_ASKED
+        self._desired, self._wished = desired or NOTHING_ASKED, self._space.wishes.desired()
         self._taking_back, self._owed, self._resumed = "", "", False
         self._state = self._fresh_state(change.started_unix_s)
         self.text = "just written"
@@ -120,7 +121,7 @@ class Gating:
         space = self._space
         reason = f"{result.code}: {result.text}"
         if change.cause not in _BY_HAND and self._blames_target(result, observed):
-            key = space.target_key(self._desired, self._image)
+            key = space.target_key(self._wished, self._image)
             space.standing = replace(space.standing, bad_targets={**space.standing.bad_targets, key: reason})
             self._save()  # before the way back begins: a crash in it must not lead to a second try
         space.changes.note(change.id, "taken-back", at_unix_s=now, detail=reason, sync=True)
@@ -144,8 +145,10 @@ class Gating:
             return NOTHING_ASKED
         view, wished = observed.view, self._space.asked
         if wished is not None and all(view.flag(f.name) == f.value for f in wished.flags):
+            self._wished = self._space.wishes.desired()
             return wished
-        return Desired(flags=view.audit_flags, mounts=())
+        self._wished = Desired(flags=view.audit_flags, mounts=())
+        return self._wished
 
     @staticmethod
     def _blames_target(result: Failed, observed: Observed) -> bool:

@@ -6,7 +6,18 @@ import pytest
 
 from kauditd.core.model import Outcome, Verdict
 from tests.engine.fakes import no_space
-from tests.engine.world import MANIFEST, NEW, World, codes, has_flags, plain, protected_world, started_world
+from tests.engine.world import (
+    LOG_DIRECTORY,
+    MANIFEST,
+    NEW,
+    World,
+    codes,
+    has_flags,
+    plain,
+    protected_world,
+    started_world,
+)
+from tests.sim.scenario import with_volume
 
 OTHER_POLICY = (
     b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n"
@@ -58,6 +69,20 @@ def test_bad_target_is_not_tried_after_a_restart_either() -> None:
     world.run(60)
     assert len(world.changes) == 1
     assert world.manifest == plain()
+
+
+def test_bad_target_with_a_path_that_had_to_give_way_is_not_tried_again_either() -> None:
+    """Somebody else's mount has our log's path in the container, so the flags are not those of the settings."""
+    taken = with_volume(plain().decode(), "their-logs", "/srv/logs")
+    taken = taken.replace("mountPath: /srv/logs", f"mountPath: {LOG_DIRECTORY}").encode()
+    world = started_world()
+    world.node.put(MANIFEST, taken)
+    world.kubelet.boot()
+    world.kubelet.fate = only_with_flags("crashes")
+    world.run_until(ended(world), limit_s=90)
+    world.run(120)
+    assert world.outcomes == [("enable", Outcome.ROLLED_BACK)]
+    assert world.manifest == taken
 
 
 def _failed_world() -> World:
