@@ -1,0 +1,37 @@
+"""The proof: whether the events of this API server arrive in the file.
+
+Charter: only an event that was seen in the file proves anything, and what cannot be told is never called a failure.
+Pure: facts in, one result out.
+"""
+
+from kauditd.core.proof.facts import (
+    CanaryFacts,
+    Evidence,
+    Held,
+    Inconclusive,
+    LogFacts,
+    PolicyFacts,
+    ProofFacts,
+    ProofResult,
+    Proven,
+    Unproven,
+)
+from kauditd.core.proof.judging import FULL_BYTES, PATIENCE_S, judge, patience_s, routes_to_try
+
+__all__ = [
+    "FULL_BYTES",
+    "PATIENCE_S",
+    "CanaryFacts",
+    "Evidence",
+    "Held",
+    "Inconclusive",
+    "LogFacts",
+    "PolicyFacts",
+    "ProofFacts",
+    "ProofResult",
+    "Proven",
+    "Unproven",
+    "judge",
+    "patience_s",
+    "routes_to_try",
+]
