@@ -4,6 +4,7 @@ Charter: every path is opened once and then used by descriptor, so that what was
 followed only where a function says so; every OSError leaves as ``errors.FileFault``. Calls block.
 """
 
+from kauditd.effects.files.appending import append_line
 from kauditd.effects.files.durable import (
     DURABLE_POINTS,
     Published,
@@ -24,6 +25,7 @@ __all__ = [
     "DURABLE_POINTS",
     "Published",
     "Replacement",
+    "append_line",
     "ensure_directory",
     "free_bytes",
     "identify",
