@@ -60,7 +60,7 @@ _MANIFEST_RULES = (
 _POD_RULES = (
     _rule(
         "hostpath-mismatch",
-        r"volume \"(?P<volume>[^\"]+)\".*hostPath type check failed\W+(?P<why>[^\"]*)",
+        r"volume \"(?P<volume>[^\"]+)\".*hostPath type check failed[:, ]+(?P<why>[^\"]*)",
         'the kubelet cannot mount the volume "{volume}", whose hostPath is not of its type: {why}',
         "make what the type asks for at that path, or set the type to what is there",
     ),
