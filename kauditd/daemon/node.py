@@ -5,7 +5,7 @@ Under a root every path is mapped below it; nothing else differs, so that the wh
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from kauditd.core.layout import KUBEADM_TMP_DIR, STATE_DIR, Layout, base_name, parent
@@ -208,8 +208,37 @@ class RealMemory:
         return self._store.load_state().values
 
 
+class _OnlyRead:
+    """The files of a store that is only looked at: one that cannot be used stays where it is."""
+
+    def read_small(self, path: str, limit_bytes: int) -> bytes:
+        return files.read_small(path, limit_bytes)
+
+    def set_aside(self, path: str) -> str:
+        return path
+
+    def write_durably(self, path: str, data: bytes, *, mode: int) -> None:
+        del data, mode
+        raise FileFault(f"cannot write {path}: this program only looks", path=path)
+
+    def ensure_directory(self, path: str, mode: int) -> bool:
+        del mode
+        raise FileFault(f"cannot make directory {path}: this program only looks", path=path)
+
+    def sweep(self, directory: str) -> tuple[str, ...]:
+        raise FileFault(f"cannot sweep {directory}: this program only looks", path=directory)
+
+    def remove_files(self, directory: str, names: Iterable[str]) -> None:
+        del names
+        raise FileFault(f"cannot remove files in {directory}: this program only looks", path=directory)
+
+
 class ReadOnlyMemory(RealMemory):
     """The memory for looking only: what would be written is forgotten."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout)
+        self._store = Store(layout.host(STATE_DIR), files=_OnlyRead())
 
     def prepare(self) -> None:
         """Nothing is made."""
