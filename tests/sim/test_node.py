@@ -64,7 +64,10 @@ def test_killed_kubelet_takes_its_api_server_along_and_is_reported(short_tmp: Pa
     kubelet.kill()
     assert gone(kubelet.pid)
     assert gone(server.pid)
-    failure = node.failure
+    # A killed process is a zombie, and yet not to be reaped, until its last thread has gone.
+    deadline = time.monotonic() + 5
+    while (failure := node.failure) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
     node.stop()
     assert failure is not None
     assert "exited -9" in str(failure)
