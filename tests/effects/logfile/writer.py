@@ -1,6 +1,6 @@
 """A process that writes an audit log as an API server does, and does on command what others do to it.
 
-``python -m tests.effects.logwriter PATH``: commands on standard input, one answer line each. The log is opened
+``python -m tests.effects.logfile.writer PATH``: commands on standard input, one answer line each. The log is opened
 at the first event and rotated as lumberjack does: close, rename, create.
 """
 
@@ -8,14 +8,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from kauditd.core.canary import Canary, CanaryAnswer
+from kauditd.sim.lumberjack import backup_name
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def stamp(unix_s: float) -> str:
@@ -43,6 +45,17 @@ def event_line(audit_id: str, uri: str, unix_s: float, *, stage: str = "Response
     return json.dumps(event, separators=(",", ":")).encode() + b"\n"
 
 
+def noise(number: int = 1, *, unix_s: float | None = None, pad: int = 0) -> bytes:
+    """Lines of other requests, of this moment unless said otherwise."""
+    when = time.time() if unix_s is None else unix_s
+    return b"".join(event_line(f"noise-{i}", "/api/v1/pods", when, pad=pad) for i in range(number))
+
+
+def rotated_name(unix_s: float) -> str:
+    """The name that lumberjack gives to a file rotated at that moment."""
+    return backup_name("audit.log", datetime.fromtimestamp(unix_s, UTC))
+
+
 def answer_now(unix_s: float, canary: Canary | None = None) -> CanaryAnswer:
     """An answer that came at once."""
     echoed = canary.audit_id if canary else ""
@@ -54,7 +67,7 @@ class LogWriter:
 
     def __init__(self, path: Path, *, wrapper: Sequence[str] = ()) -> None:
         self.path = path
-        command = [*wrapper, sys.executable, "-m", "tests.effects.logwriter", str(path)]
+        command = [*wrapper, sys.executable, "-m", "tests.effects.logfile.writer", str(path)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
 
