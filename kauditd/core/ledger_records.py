@@ -85,6 +85,8 @@ def compact(records: Iterable[Record]) -> tuple[Record, ...]:
     known = tuple(records)
     foreign = tuple(r for r in known if not _is_ours(r))
     ledger = prune(load_ledger(known))
+    if ledger.tail is None:
+        return known
     return (*foreign, *compact_records(ledger))
 
 

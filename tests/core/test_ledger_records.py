@@ -161,6 +161,12 @@ def test_records_of_a_newer_version_are_kept_and_ignored(foreign: Record) -> Non
     assert load_ledger(compact(records)) == chain()[-1]
 
 
+def test_records_that_add_up_to_nothing_stay_as_they_are() -> None:
+    useless: Record = {"v": 1, "type": "mark", "tail": 7}
+    assert compact([]) == ()
+    assert compact([useless]) == (useless,)
+
+
 def long_life() -> Ledger:
     """Fifty days of looks every 20 s would be long; a failure a day and a proof is what counts."""
     ledger = Ledger()
