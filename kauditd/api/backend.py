@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from kauditd.core.model import Change
+from kauditd.core.windows import Window
 from kauditd.engine.snapshot import Snapshot
 
 
@@ -31,6 +32,12 @@ class Backend(Protocol):
 
     async def resume(self, *, peer_uid: int) -> Snapshot:
         """End a pause."""
+        ...
+
+    async def annotate(
+        self, window_id: int, *, peer_uid: int, root_cause: str | None, prevention: str | None, owner: str | None
+    ) -> Window | None:
+        """Set people's columns of a window, durably (None leaves one as it is); None where the id is unknown."""
         ...
 
     async def wait_change(self, change_id: int, *, timeout_s: float) -> Change | None:

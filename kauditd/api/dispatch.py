@@ -157,12 +157,12 @@ class Dispatcher:
             peer=caller.peer,
             query=query,
             body=body,
-            change_id=int(request.match_info.get("id", "0")),
+            item_id=int(request.match_info.get("id", "0")),
             wants_text=bool(row.result) and bool(row.text_type) and _prefers_text(request.headers.get("Accept", "")),
             now_unix_s=self._clock(),
         )
 
-    async def _read_body(self, row: Row, request: web.Request) -> dict[str, float | None]:
+    async def _read_body(self, row: Row, request: web.Request) -> dict[str, float | str | None]:
         try:
             async with asyncio.timeout(self._limits.request_s * _PATIENCE):
                 raw = await request.read()

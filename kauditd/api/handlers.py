@@ -10,7 +10,7 @@ from kauditd.api.access import Peer
 from kauditd.api.backend import Backend
 from kauditd.api.envelope import Rejected
 from kauditd.api.metrics import metrics_text
-from kauditd.api.render import change_text, changes_text, status_text
+from kauditd.api.render import change_text, changes_text, status_text, windows_text
 from kauditd.api.views import (
     API_LEVEL,
     ActionView,
@@ -19,9 +19,11 @@ from kauditd.api.views import (
     HealthView,
     VersionView,
     WaitView,
+    WindowsView,
     newest_first,
     status_view,
 )
+from kauditd.core import windows as ledger_windows
 from kauditd.core.model import Change, Outcome, Verdict
 
 
@@ -32,8 +34,8 @@ class Call:
     backend: Backend
     peer: Peer
     query: Mapping[str, int | str]
-    body: Mapping[str, float | None]
-    change_id: int = 0
+    body: Mapping[str, float | str | None]
+    item_id: int = 0
     wants_text: bool = False
     now_unix_s: float = 0.0
 
@@ -44,6 +46,16 @@ class Call:
     def word(self, name: str) -> str:
         """A word parameter of the route."""
         return str(self.query[name])
+
+    def seconds(self, name: str) -> float | None:
+        """A body key of the route that is a number of seconds; None where it was left out."""
+        value = self.body[name]
+        return value if isinstance(value, float) else None
+
+    def text(self, name: str) -> str | None:
+        """A body key of the route that is a text; None where it was left out."""
+        value = self.body[name]
+        return value if isinstance(value, str) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +124,7 @@ async def list_changes(call: Call) -> Reply:
 
 async def get_change(call: Call) -> Reply:
     """One change with its timeline."""
-    reply = _change_reply(await call.backend.wait_change(call.change_id, timeout_s=0), call.change_id)
+    reply = _change_reply(await call.backend.wait_change(call.item_id, timeout_s=0), call.item_id)
     if call.wants_text and isinstance(reply.result, Change):
         return replace(reply, result=None, text=change_text(reply.result, now_unix_s=call.now_unix_s))
     return reply
@@ -120,8 +132,32 @@ async def get_change(call: Call) -> Reply:
 
 async def wait_change(call: Call) -> Reply:
     """One change once it has ended, or as it stands at the timeout."""
-    change = await call.backend.wait_change(call.change_id, timeout_s=call.number("timeout_s"))
-    return _change_reply(change, call.change_id)
+    change = await call.backend.wait_change(call.item_id, timeout_s=call.number("timeout_s"))
+    return _change_reply(change, call.item_id)
+
+
+async def list_windows(call: Call) -> Reply:
+    """Open windows first, then the newest; ``total`` counts all that ``since_unix_s`` lets through."""
+    snapshot = call.backend.snapshot()
+    found = ledger_windows.newest_first(snapshot.windows, since_unix_s=call.number("since_unix_s"))
+    view = WindowsView(total=len(found), windows=found[: call.number("limit")], coverage=snapshot.coverage)
+    return Reply(text=windows_text(view, now_unix_s=call.now_unix_s)) if call.wants_text else Reply(result=view)
+
+
+async def annotate_window(call: Call) -> Reply:
+    """Set people's columns of a window; a key that is left out or null leaves its column as it is."""
+    window = await call.backend.annotate(
+        call.item_id,
+        peer_uid=call.peer.uid,
+        root_cause=call.text("root_cause"),
+        prevention=call.text("prevention"),
+        owner=call.text("owner"),
+    )
+    if window is None:
+        raise Rejected(
+            f"cannot annotate window {call.item_id}: unknown", kind="not-found", hint="see: kauditctl windows"
+        )
+    return Reply(result=window)
 
 
 async def wait_verdict(call: Call) -> Reply:
@@ -153,7 +189,7 @@ async def disable(call: Call) -> Reply:
 
 async def pause(call: Call) -> Reply:
     """Write nothing for a while."""
-    snapshot = await call.backend.pause(peer_uid=call.peer.uid, duration_s=call.body["duration_s"])
+    snapshot = await call.backend.pause(peer_uid=call.peer.uid, duration_s=call.seconds("duration_s"))
     return Reply(result=status_view(snapshot))
 
 

@@ -13,7 +13,7 @@ from kauditd.api.envelope import Rejected
 from kauditd.errors import quote
 
 _TARGET = re.compile(r"/[A-Za-z0-9/_.-]*(\?[A-Za-z0-9=&_.-]*)?")
-_DIGITS = re.compile(r"[0-9]{1,9}")
+_DIGITS = re.compile(r"[0-9]{1,12}")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)  # a string may lack its end, so no rescan is needed
 
 
@@ -71,6 +71,24 @@ class Seconds:
         return float(raw)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A body key that is a text of at most ``limit`` characters, or null."""
+
+    name: str
+    text: str
+    limit: int
+
+    def read(self, raw: object) -> str | None:
+        """The value, or ``Rejected``."""
+        if raw is None:
+            return None
+        if not isinstance(raw, str) or len(raw) > self.limit:
+            hint = f"give a text of at most {self.limit} characters, or null"
+            raise Rejected(f"cannot use {self.name}: not such a text", hint=hint)
+        return raw
+
+
 def check_target(raw: str) -> None:
     """Only the origin form with plain characters: no absolute URI, no ``*``, no percent-encoding, no fragment."""
     if not _TARGET.fullmatch(raw):
@@ -106,7 +124,7 @@ def read_query(pairs: Iterable[tuple[str, str]], parameters: tuple[Count | Choic
     return {parameter.name: values.get(parameter.name, parameter.default) for parameter in parameters}
 
 
-def read_body(raw: bytes, keys: tuple[Seconds, ...], *, depth: int) -> dict[str, float | None]:
+def read_body(raw: bytes, keys: tuple[Seconds | Text, ...], *, depth: int) -> dict[str, float | str | None]:
     """The body's keys; those left out are None. An empty body is an empty object."""
     document = _parse(raw, depth=depth) if raw.strip() else {}
     if not isinstance(document, dict):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kauditd.core.model import Severity, Verdict
+from kauditd.core.windows import WindowCause
 from kauditd.engine.snapshot import Snapshot
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -34,7 +35,7 @@ class Family:
 def metrics_text(snapshot: Snapshot) -> str:
     """The exposition of one snapshot."""
     families: dict[str, Family] = {}
-    for family in [*_state(snapshot), *_times(snapshot), *_counts(snapshot), *_engine(snapshot)]:
+    for family in [*_state(snapshot), *_times(snapshot), *_counts(snapshot), *_ledger(snapshot), *_engine(snapshot)]:
         families.setdefault(family.name, family)
     return exposition(families.values())
 
@@ -99,6 +100,31 @@ def _counts(snapshot: Snapshot) -> list[Family]:
         Family(name="kauditd_policy_rules", kind="gauge", text="Rules of the policy in force.",
                samples=(({}, snapshot.policy.rule_count),)),
         *(Family(name=name, kind="counter", text=text, samples=(({}, value),)) for name, text, value in counters),
+    ]  # fmt: skip
+
+
+def _ledger(snapshot: Snapshot) -> list[Family]:
+    """Windows and coverage. A ratio is rounded down, and is missing where nothing was served."""
+    coverage = snapshot.coverage
+    if coverage is None:
+        return []
+    total = coverage.total
+    ratios = [("24h", coverage.last_day), ("30d", coverage.last_30_days), ("all", total)]
+    seconds = coverage.unaudited_s_by_cause
+    opened = float(sum(window.end_unix_s is None for window in snapshot.windows))
+    return [
+        Family(name="kauditd_unaudited_seconds", kind="counter", unit="seconds",
+               text="Served time that no proof covers, by cause.",
+               samples=tuple(({"cause": cause.value}, seconds.get(cause.value, 0.0)) for cause in WindowCause)),
+        Family(name="kauditd_unknown_seconds", kind="counter", unit="seconds", text="Time that nobody watched.",
+               samples=(({}, total.unknown_s),)),
+        Family(name="kauditd_proven_seconds", kind="counter", unit="seconds", text="Served time that a proof covers.",
+               samples=(({}, total.proven_s),)),
+        Family(name="kauditd_coverage_ratio", kind="gauge", unit="ratio",
+               text="Proven part of served time (proven, unaudited and unknown), rounded down.",
+               samples=tuple(({"period": period}, sums.coverage_ratio) for period, sums in ratios
+                             if sums.coverage_ratio is not None)),
+        _gauge("kauditd_windows_open", "Windows that are open now.", opened),
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from kauditd._version import VERSION
 from kauditd.api.encode import Json
 from kauditd.api.envelope import EXIT_HEADER
-from kauditd.api.inbound import Choice, Count, Seconds
+from kauditd.api.inbound import Choice, Count, Seconds, Text
 from kauditd.api.limits import Limits
 from kauditd.api.metrics import CONTENT_TYPE
 from kauditd.api.table import Access, Row, build_table
@@ -115,7 +115,7 @@ def _add_dataclass(kind: type, schemas: dict[str, Json]) -> None:
 def _operation(row: Row, schemas: dict[str, Json]) -> Schema:
     statuses = _ERROR_STATUSES | (_WRITE_STATUSES if row.access is Access.WRITE else {})
     if "{id}" in row.path:
-        statuses["404"] = "No change has this id."
+        statuses["404"] = f"No {_noun(row)} has this id."
     responses: dict[str, Json] = {code: _error_response(text) for code, text in sorted(statuses.items())}
     responses.update({str(code): _success(row, schemas, code=code) for code in row.statuses})
     operation: Schema = {
@@ -130,6 +130,11 @@ def _operation(row: Row, schemas: dict[str, Json]) -> Schema:
     return operation
 
 
+def _noun(row: Row) -> str:
+    """What the id in a path names: ``change`` for ``/v1/changes/{id}``."""
+    return row.path.removeprefix("/v1/").partition("/")[0].removesuffix("s")
+
+
 def _operation_id(row: Row) -> str:
     words = row.path.removeprefix("/v1").replace("{id}", "by-id").strip("/").replace("/", "-")
     return f"{row.method.lower()}-{words}"
@@ -138,7 +143,13 @@ def _operation_id(row: Row) -> str:
 def _parameters(row: Row) -> Iterator[Schema]:
     if "{id}" in row.path:
         schema: Schema = {"type": "integer", "minimum": 0}
-        yield {"name": "id", "in": "path", "required": True, "description": "Number of the change.", "schema": schema}
+        yield {
+            "name": "id",
+            "in": "path",
+            "required": True,
+            "description": f"Number of the {_noun(row)}.",
+            "schema": schema,
+        }
     for parameter in row.query:
         yield {"name": parameter.name, "in": "query", "description": parameter.text, "schema": _bounds(parameter)}
 
@@ -158,17 +169,19 @@ def _bounds(parameter: Count | Choice) -> Schema:
             typing.assert_never(parameter)
 
 
-def _body(keys: tuple[Seconds, ...]) -> Schema:
-    properties: dict[str, Json] = {
-        key.name: {
-            "type": ["number", "null"],
-            "description": key.text,
-            "minimum": key.minimum,
-            "maximum": key.maximum,
-        }
-        for key in keys
-    }
+def _body(keys: tuple[Seconds | Text, ...]) -> Schema:
+    properties: dict[str, Json] = {key.name: {"description": key.text, **_value(key)} for key in keys}
     return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _value(key: Seconds | Text) -> Schema:
+    match key:
+        case Seconds():
+            return {"type": ["number", "null"], "minimum": key.minimum, "maximum": key.maximum}
+        case Text():
+            return {"type": ["string", "null"], "maxLength": key.limit}
+        case _:
+            typing.assert_never(key)
 
 
 def _success(row: Row, schemas: dict[str, Json], *, code: int) -> Schema:

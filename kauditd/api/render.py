@@ -7,8 +7,9 @@ terminal's cursor. Colour comes only when asked for. Times are UTC with the dist
 import time
 from collections.abc import Sequence
 
-from kauditd.api.views import StatusView
+from kauditd.api.views import StatusView, WindowsSummary, WindowsView
 from kauditd.core.model import Change, Reason, Severity, Verdict
+from kauditd.core.windows import Coverage, Window
 from kauditd.errors import quote
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -101,6 +102,61 @@ def change_text(change: Change, *, now_unix_s: float) -> str:
     return "\n".join(lines) + "\n"
 
 
+def windows_text(view: WindowsView, *, now_unix_s: float) -> str:
+    """``kauditctl windows``: how much of the served time was proven, one line per window, what people noted."""
+    lines = [] if view.coverage is None else _aligned(_coverage(view.coverage, now_unix_s=now_unix_s))
+    if not view.windows:
+        return "\n".join([*lines, "no windows"]) + "\n"
+    rows: list[tuple[str, ...]] = [
+        ("id", "kind", "cause", "from", "for", "seen after", "how it was seen", "repaired by", "proven again")
+    ]
+    rows += [_window(window, now_unix_s=now_unix_s) for window in view.windows]
+    lines += ["", *_aligned(rows)] if lines else _aligned(rows)
+    notes = [note for window in view.windows for note in _notes(window)]
+    if notes:
+        lines += ["", *_aligned(notes)]
+    if view.total > len(view.windows):
+        lines += ["", f"not shown: {view.total - len(view.windows)} more, see --limit"]
+    return "\n".join(lines) + "\n"
+
+
+def _coverage(coverage: Coverage, *, now_unix_s: float) -> list[tuple[str, ...]]:
+    """Percentages of served time, which is proven, unaudited and unknown time together; never rounded up."""
+    since = f"since {moment(coverage.since_unix_s, now_unix_s=now_unix_s)}"
+    periods = [("24 h", coverage.last_day), ("30 days", coverage.last_30_days), (since, coverage.total)]
+    rows: list[tuple[str, ...]] = [("period", "proven", "of served", "unaudited", "unknown", "no server")]
+    rows += [
+        (name, sums.coverage_text, span(sums.served_s), span(sums.unaudited_s), span(sums.unknown_s),
+         span(sums.no_server_s))
+        for name, sums in periods
+    ]  # fmt: skip
+    return rows
+
+
+def _window(window: Window, *, now_unix_s: float) -> tuple[str, ...]:
+    if window.resumed_unix_s is None:
+        resumed = "not yet"
+    else:
+        resumed = f"{moment(window.resumed_unix_s, now_unix_s=now_unix_s)} {_clean(window.resumed_audit_id)}".rstrip()
+    return (
+        f"{window.id}",
+        window.kind.value,
+        window.cause.value,
+        moment(window.start_unix_s, now_unix_s=now_unix_s),
+        f"{span(window.duration_s)}{', open' if window.end_unix_s is None else ''}",
+        span(window.detection_delay_s),
+        _clean(window.detected_by) or "-",
+        _clean(window.repaired_by) or "-",
+        resumed,
+    )
+
+
+def _notes(window: Window) -> list[tuple[str, ...]]:
+    """What people wrote beside a window, one line each."""
+    columns = (("root cause", window.root_cause), ("prevention", window.prevention), ("owner", window.owner))
+    return [(f"#{window.id}", name, _clean(text)) for name, text in columns if text]
+
+
 def _took(change: Change) -> str:
     return "-" if change.finished_unix_s is None else span(change.finished_unix_s - change.started_unix_s)
 
@@ -132,6 +188,7 @@ def _facts(status: StatusView, *, now_unix_s: float) -> list[tuple[str, str]]:
         ("process", _process(status, now_unix_s=now_unix_s)),
         ("policy", _policy(status)),
         ("proof", _proof(status, now_unix_s=now_unix_s)),
+        *([] if status.coverage is None else [("windows", _summary(status.windows, now_unix_s=now_unix_s))]),
         ("drift", "none" if not status.drift_count else f"{status.drift_count}, see: kauditctl diff"),
         ("mode", _mode(status, now_unix_s=now_unix_s)),
         ("watch", _clean(watch)),
@@ -161,6 +218,15 @@ def _proof(status: StatusView, *, now_unix_s: float) -> str:
     if proof.proven_unix_s is None:
         return "none yet"
     return f"{_clean(proof.what)}, {moment(proof.proven_unix_s, now_unix_s=now_unix_s)}"
+
+
+def _summary(windows: WindowsSummary, *, now_unix_s: float) -> str:
+    if windows.last is None:
+        return "none in 30 days"
+    last = moment(windows.last.start_unix_s, now_unix_s=now_unix_s)
+    still = f", {windows.open_count} open" if windows.open_count else ""
+    length = span(windows.last_30_days_s)
+    return f"{windows.last_30_days_count} in 30 days, {length}{still}, last {windows.last.cause.value} {last}"
 
 
 def _policy(status: StatusView) -> str:

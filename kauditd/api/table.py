@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kauditd.api import handlers
 from kauditd.api.access import Role
 from kauditd.api.handlers import Call, Reply
-from kauditd.api.inbound import Choice, Count, Seconds
+from kauditd.api.inbound import Choice, Count, Seconds, Text
 from kauditd.api.views import (
     ActionView,
     ChangesView,
@@ -20,13 +20,17 @@ from kauditd.api.views import (
     StatusView,
     VersionView,
     WaitView,
+    WindowsView,
 )
 from kauditd.core.model import Change, Verdict
+from kauditd.core.windows import Window
 from kauditd.engine.snapshot import PlanStatus, PolicyStatus
 
 Handler = Callable[[Call], Awaitable[Reply]]
 
 PAUSE_MAX_S = 30 * 86_400
+NOTE_MAX_CHARACTERS = 1000
+_LATEST_UNIX_S = 253_402_300_799  # the last second of the year 9999
 
 
 class Access(enum.Enum):
@@ -52,7 +56,7 @@ class Row:
     result: type | None
     summary: str
     query: tuple[Count | Choice, ...] = ()
-    body: tuple[Seconds, ...] = ()
+    body: tuple[Seconds | Text, ...] = ()
     text_type: str = ""
     is_wait: bool = False
     statuses: tuple[int, ...] = (200,)
@@ -70,7 +74,7 @@ def _read(path: str, handler: Handler, result: type, summary: str, *, text_type:
     )
 
 
-def _write(verb: str, handler: Handler, result: type, summary: str, *keys: Seconds) -> Row:
+def _write(verb: str, handler: Handler, result: type, summary: str, *keys: Seconds | Text) -> Row:
     return Row(
         method="POST",
         path=f"/v1/{verb}",
@@ -107,6 +111,17 @@ def build_table(*, wait_s: int) -> tuple[Row, ...]:
     detail = Choice(name="detail", text="1 gives every change its timeline.", default="0", words=("0", "1"))
     limit = Count(name="limit", text="How many changes at most.", default=100, minimum=1, maximum=1000)
     duration = Seconds(name="duration_s", text="How long to pause; null: until resume.", minimum=1, maximum=PAUSE_MAX_S)
+    since = Count(name="since_unix_s", text="Leave out windows that had ended before.", default=0, minimum=0,
+                  maximum=_LATEST_UNIX_S)  # fmt: skip
+    shown = Count(name="limit", text="How many windows at most.", default=100, minimum=1, maximum=1000)
+    notes = tuple(
+        Text(name=name, text=f"{text} Null: as it is.", limit=NOTE_MAX_CHARACTERS)
+        for name, text in (
+            ("root_cause", "Why it happened."),
+            ("prevention", "What keeps it from coming again."),
+            ("owner", "Who sees to that."),
+        )
+    )
     return (
         Row(method="GET", path="/v1/status", access=Access.READ, handler=handlers.get_status, result=StatusView,
             summary="The verdict, its reasons and the facts behind it", query=(colour,), text_type="text/plain"),
@@ -118,6 +133,11 @@ def build_table(*, wait_s: int) -> tuple[Row, ...]:
             summary="Executed changes, the newest first", query=(limit, detail), text_type="text/plain"),
         _read("/v1/changes/{id}", handlers.get_change, Change, "One change with its timeline", text_type="text/plain"),
         _wait("/v1/changes/{id}/wait", handlers.wait_change, Change, "One change once it has ended", wait_s=wait_s),
+        Row(method="GET", path="/v1/windows", access=Access.READ, handler=handlers.list_windows, result=WindowsView,
+            summary="Spans without proven auditing, open ones first, and the coverage", query=(since, shown),
+            text_type="text/plain"),
+        _write("windows/{id}/annotate", handlers.annotate_window, Window, "Note root cause, prevention and owner",
+               *notes),
         _read("/v1/policy", handlers.get_policy, PolicyStatus, "The published policy with its text",
               text_type="text/plain"),
         _read("/v1/version", handlers.get_version, VersionView, "The version of the daemon and of the API"),

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kauditd.core import windows as ledger_windows
 from kauditd.core.model import ApiServerProcess, Change, Digest, Drift, Reason, Verdict
+from kauditd.core.windows import MONTH_S, Coverage, Window
 from kauditd.engine.snapshot import ProofStatus, SettingsStatus, Snapshot, TargetStatus, WatchStatus
 
 API_LEVEL = 1
@@ -19,6 +21,16 @@ class PolicySummary:
     path: str
     rule_count: int
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsSummary:
+    """The windows of the last 30 days in three figures and the newest one; ``/v1/windows`` has them all."""
+
+    open_count: int
+    last_30_days_count: int
+    last_30_days_s: float
+    last: Window | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +55,8 @@ class StatusView:
     settings: SettingsStatus
     watch: WatchStatus
     proof: ProofStatus
+    windows: WindowsSummary
+    coverage: Coverage | None
     drift_count: int
     last_change: Change | None
     counters: Mapping[str, int | float]
@@ -69,6 +83,18 @@ class ChangesView:
 
     total: int
     changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsView:
+    """Every window asked for, open ones first, then the newest; ``total`` counts also those beyond the limit.
+
+    ``coverage`` is null until the node was first looked at.
+    """
+
+    total: int
+    windows: tuple[Window, ...]
+    coverage: Coverage | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +125,17 @@ def newest_first(changes: tuple[Change, ...]) -> tuple[Change, ...]:
     return tuple(sorted(changes, key=lambda change: change.id, reverse=True))
 
 
+def summarize(windows: tuple[Window, ...], *, now_unix_s: float) -> WindowsSummary:
+    """The windows that were open at some time in the last 30 days; each counts with its whole length."""
+    recent = ledger_windows.newest_first(windows, since_unix_s=now_unix_s - MONTH_S)
+    return WindowsSummary(
+        open_count=sum(window.end_unix_s is None for window in recent),
+        last_30_days_count=len(recent),
+        last_30_days_s=sum(window.duration_s for window in recent),
+        last=next(iter(recent), None),
+    )
+
+
 def status_view(snapshot: Snapshot) -> StatusView:
     """The status that a snapshot shows."""
     policy = snapshot.policy
@@ -127,6 +164,8 @@ def status_view(snapshot: Snapshot) -> StatusView:
         settings=snapshot.settings,
         watch=snapshot.watch,
         proof=snapshot.proof,
+        windows=summarize(snapshot.windows, now_unix_s=snapshot.at_unix_s),
+        coverage=snapshot.coverage,
         drift_count=len(snapshot.drift),
         last_change=next(iter(newest_first(snapshot.changes)), None),
         counters=snapshot.counters,

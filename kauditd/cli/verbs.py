@@ -11,7 +11,7 @@ from kauditd.cli.options import Arguments, read_own
 class Verb:
     """One row. ``options`` maps ``--name`` to (value's name or "", help); ``function`` is looked up when it is run."""
 
-    __slots__ = ("example", "function", "module", "name", "options", "positionals", "summary", "text")
+    __slots__ = ("example", "function", "module", "name", "options", "positionals", "summary", "text", "usage")
 
     def __init__(
         self,
@@ -23,6 +23,7 @@ class Verb:
         example: str,
         positionals: tuple[str, ...] = (),
         options: dict[str, tuple[str, str]] | None = None,
+        usage: str = "",
     ) -> None:
         self.name = name
         self.module, _, self.function = function.partition(":")
@@ -31,6 +32,7 @@ class Verb:
         self.example = example
         self.positionals = positionals
         self.options = options or {}
+        self.usage = usage or " ".join(word if word.islower() else f"[{word}]" for word in positionals)
 
     def load(self) -> Callable[[Arguments], int]:
         """The function that runs this verb; it reads the verb's own options first."""
@@ -108,6 +110,17 @@ def _records() -> tuple[Verb, ...]:
              text="Lists changes, the newest first; with an ID, that one change with its timeline.",
              example="kauditctl history 12", positionals=("ID",),
              options={"--show": ("", "every change with its timeline")}),
+        Verb("windows", "windows:run", "what was not audited, when, why, and who sees to it",
+             text="Lists every span without proven auditing, open ones first, and how much of the served time was\n"
+                  "proven (rounded down, never up). Time that nobody watched counts as not proven.\n"
+                  "annotate ID notes what people found out; an empty text clears a note. Root only.",
+             example='kauditctl windows annotate 3 --root-cause "logrotate moved the log" --owner ops',
+             positionals=("annotate", "ID"), usage="[annotate ID]",
+             options={"--since": ("DURATION", "only windows of this last time: 12h, 30d (default: all)"),
+                      "--limit": ("N", "how many at most (default 100)"),
+                      "--root-cause": ("TEXT", "with annotate: why it happened"),
+                      "--prevention": ("TEXT", "with annotate: what keeps it from coming again"),
+                      "--owner": ("TEXT", "with annotate: who sees to that")}),
         Verb("policy", "policy:run", "show the audit policy",
              text="show --published (default): the policy in force, from the daemon.\n"
                   "show --profile P: a policy that comes with the package; needs no daemon.",
@@ -168,7 +181,7 @@ def _overview() -> str:
 
 
 def _verb_help(verb: Verb) -> str:
-    words = "".join(f" {name}" if name.islower() else f" [{name}]" for name in verb.positionals)
+    words = f" {verb.usage}" if verb.usage else ""
     lines = [f"kauditctl {verb.name}: {verb.summary}", "", f"usage: kauditctl {verb.name}{words} [options]", ""]
     lines += [*verb.text.split("\n"), ""]
     if verb.options:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from kauditd.core.model import Change, Outcome
+from kauditd.core.windows import Window
+from kauditd.engine.bookkeeping import Bookkeeper
 from kauditd.engine.commands import Commands
 from kauditd.engine.loop import Loop
 from kauditd.engine.snapshot import Snapshot
@@ -41,12 +43,13 @@ class Board:
 
 
 class Service:
-    """Implements ``api.backend.Backend`` over one loop."""
+    """Implements ``api.backend.Backend`` over one loop. ``bookkeeper`` is None where no ledger is kept."""
 
-    def __init__(self, loop: Loop, commands: Commands, board: Board) -> None:
+    def __init__(self, loop: Loop, commands: Commands, board: Board, bookkeeper: Bookkeeper | None = None) -> None:
         self._loop = loop
         self._commands = commands
         self._board = board
+        self._bookkeeper = bookkeeper
 
     def snapshot(self) -> Snapshot:
         """The newest snapshot."""
@@ -79,6 +82,20 @@ class Service:
         await self._loop.in_worker(self._commands.resume)
         self._loop.hurry()
         return await self._loop.report()
+
+    async def annotate(
+        self, window_id: int, *, peer_uid: int, root_cause: str | None, prevention: str | None, owner: str | None
+    ) -> Window | None:
+        """See ``Bookkeeper.annotate``."""
+        del peer_uid
+        keeper = self._bookkeeper
+        if keeper is None:
+            raise Refused("cannot annotate: no ledger is kept here", kind="unavailable", hint="see: kauditctl status")
+        window = await self._loop.in_worker(
+            lambda: keeper.annotate(window_id, root_cause=root_cause, prevention=prevention, owner=owner)
+        )
+        await self._loop.report()
+        return window
 
     async def wait_change(self, change_id: int, *, timeout_s: float) -> Change | None:
         """The change once it is no longer open, or as it stands at the timeout."""

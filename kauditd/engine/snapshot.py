@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kauditd.core.model import ApiServerProcess, Change, Digest, Drift, Reason, Verdict
 from kauditd.core.plan import Step as PlanStep
+from kauditd.core.windows import Coverage, Window
 
 __all__ = [
     "PlanStatus",
@@ -87,7 +88,10 @@ class ProofStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Everything at one moment. ``sequence`` grows with every published snapshot."""
+    """Everything at one moment. ``sequence`` grows with every published snapshot.
+
+    ``windows`` are all of the ledger's, oldest first; ``coverage`` is None before the ledger's first look.
+    """
 
     sequence: int
     at_unix_s: float
@@ -111,3 +115,5 @@ class Snapshot:
     proof: ProofStatus
     changes: tuple[Change, ...] = ()
     counters: Mapping[str, int | float] = field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
+    coverage: Coverage | None = None

@@ -27,6 +27,7 @@ from kauditd.core.model import (
     Severity,
     Verdict,
 )
+from kauditd.core.windows import Coverage, SpanKind, Window, WindowCause, sum_up
 from kauditd.engine.snapshot import (
     PlanStatus,
     PlanStep,
@@ -61,6 +62,40 @@ def make_change(change_id: int = 1, *, outcome: Outcome = Outcome.PROVEN, reason
             ChangeEvent(at_unix_s=NOW_UNIX_S - 100, what="written", detail="2 flags"),
             ChangeEvent(at_unix_s=NOW_UNIX_S - 58, what="proven"),
         ),
+    )
+
+
+def make_window(window_id: int = 1, **fields: object) -> Window:
+    """A window of 41 s, two hours ago, closed and repaired unless ``fields`` say otherwise."""
+    at_unix_s = NOW_UNIX_S - 7200
+    given = {
+        "kind": SpanKind.UNAUDITED,
+        "cause": WindowCause.UPGRADE_OVERWROTE,
+        "start_unix_s": at_unix_s,
+        "end_unix_s": at_unix_s + 41,
+        "duration_s": 41.0,
+        "detected_unix_s": at_unix_s + 3,
+        "detection_delay_s": 3.0,
+        "detected_by": "the process has no --audit-log-path",
+        "repaired_by": "change 12, repair",
+        "repaired_unix_s": at_unix_s + 4,
+        "resumed_audit_id": "6f1c2d3e",
+        "resumed_unix_s": at_unix_s + 41,
+        **fields,
+    }
+    return Window(id=window_id, **given)
+
+
+def make_coverage() -> Coverage:
+    """A node that missed 41 s in thirty days, and 60 s more that nobody watched."""
+    month = {SpanKind.PROVEN: 2_591_899.0, SpanKind.UNAUDITED: 41.0, SpanKind.UNKNOWN: 60.0, SpanKind.NO_SERVER: 95.0}
+    return Coverage(
+        since_unix_s=NOW_UNIX_S - 40 * 86_400,
+        last_day=sum_up({SpanKind.PROVEN: 86_400.0}),
+        last_30_days=sum_up(month),
+        total=sum_up({**month, SpanKind.PROVEN: 3_455_899.0}),
+        pending_s=12.0,
+        unaudited_s_by_cause={"upgrade-overwrote": 41.0},
     )
 
 
@@ -161,6 +196,16 @@ class FakeBackend:
         self.calls.append(("resume", peer_uid, None))
         self.publish(paused_until_unix_s=None)
         return self.current
+
+    async def annotate(
+        self, window_id: int, *, peer_uid: int, root_cause: str | None, prevention: str | None, owner: str | None
+    ) -> Window | None:
+        self.calls.append(("annotate", peer_uid, None))
+        notes = {"root_cause": root_cause, "prevention": prevention, "owner": owner}
+        given = {name: text for name, text in notes.items() if text is not None}
+        noted = {w.id: replace(w, **given) if w.id == window_id else w for w in self.current.windows}
+        self.publish(windows=tuple(noted.values()))
+        return noted.get(window_id)
 
     async def wait_change(self, change_id: int, *, timeout_s: float) -> Change | None:
         known = {change.id: change for change in self.current.changes}
@@ -300,10 +345,12 @@ def as_user(uid: int, gid: int, groups: list[int], work: Callable[[], bytes]) ->
             os.setresuid(uid, uid, uid)
             os.write(writer, work())
             code = 0
+        except BaseException as exc:
+            os.write(writer, f"{type(exc).__name__}: {exc}".encode())
         finally:
             os._exit(code)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         data = pipe.read()
-    assert os.waitpid(child, 0)[1] == 0
+    assert os.waitpid(child, 0)[1] == 0, data
     return data

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from kauditd.api.metrics import CONTENT_TYPE, metrics_text
 from kauditd.core.model import Reason, Severity, Verdict
-from tests.api.fake import make_snapshot
+from kauditd.core.windows import WindowCause, sum_up
+from tests.api.fake import make_coverage, make_snapshot, make_window
 
 NAME = r"[a-z][a-z0-9_]*"
 SAMPLE = re.compile(rf'({NAME})(?:\{{({NAME}="(?:[^"\\\n]|\\["\\n])*"(?:,{NAME}="(?:[^"\\\n]|\\["\\n])*")*)\}})? (\S+)')
@@ -60,6 +61,31 @@ def test_the_exposition_says_what_the_snapshot_says() -> None:
     assert families["kauditd_cycles"] == [("", 42)]
     assert families["kauditd_canary_seconds"] == [("", 0.25)]
     assert families["kauditd_target_running"] == [("", 1)]
+
+
+def test_the_ledger_is_told_by_cause_and_never_rounded_up() -> None:
+    snapshot = make_snapshot()
+    assert "kauditd_unaudited_seconds" not in read(metrics_text(snapshot)), "no ledger is no zero"
+
+    windows = (make_window(1), make_window(2, end_unix_s=None))
+    text = metrics_text(replace(snapshot, windows=windows, coverage=make_coverage()))
+    families = read(text)
+
+    by_cause = dict(families["kauditd_unaudited_seconds"])
+    assert by_cause['cause="upgrade-overwrote"'] == 41
+    assert set(by_cause) == {f'cause="{cause.value}"' for cause in WindowCause}
+    assert families["kauditd_unknown_seconds"] == [("", 60)]
+    assert families["kauditd_proven_seconds"] == [("", 3_455_899)]
+    assert families["kauditd_windows_open"] == [("", 1)]
+    assert '\nkauditd_coverage_ratio{period="24h"} 1\n' in text
+    assert '\nkauditd_coverage_ratio{period="30d"} 0.999961\n' in text
+
+
+def test_a_ratio_of_nothing_is_no_sample() -> None:
+    empty = replace(make_coverage(), last_day=sum_up({}))
+    families = read(metrics_text(replace(make_snapshot(), coverage=empty)))
+
+    assert [labels for labels, _ in families["kauditd_coverage_ratio"]] == ['period="30d"', 'period="all"']
 
 
 def test_no_proof_yet_is_no_sample_and_not_a_zero() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.api.fake import (
     dial,
     make_change,
     make_snapshot,
+    make_window,
     parse,
     read_all,
     request,
@@ -29,11 +31,11 @@ STRANGER_UID = 64_101
 READER_UID = 64_102
 TABLE = build_table(wait_s=600)
 ROWS = [pytest.param(row, id=f"{row.method} {row.path}") for row in TABLE]
-WRITES = {"/v1/apply", "/v1/rollback", "/v1/disable", "/v1/pause", "/v1/resume"}
+WRITES = {"/v1/apply", "/v1/rollback", "/v1/disable", "/v1/pause", "/v1/resume", "/v1/windows/{id}/annotate"}
 
 
 def make_backend() -> FakeBackend:
-    return FakeBackend(current=make_snapshot(changes=(make_change(1),)))
+    return FakeBackend(current=replace(make_snapshot(changes=(make_change(1),)), windows=(make_window(1),)))
 
 
 def target_of(row: Row) -> str:
@@ -147,6 +149,9 @@ def fetch(path: Path, row: Row) -> Callable[[], bytes]:
         ("GET", "/v1/changes/1234567890123456", 404),
         ("GET", "/v1/changes/99", 404),
         ("GET", "/v1/changes/99/wait", 404),
+        ("POST", "/v1/windows/x/annotate", 404),
+        ("GET", "/v1/windows/1", 404),
+        ("GET", "/v1/windows/1/annotate", 405),
         ("GET", "/v1/apply", 405),
         ("POST", "/v1/status", 405),
         ("PUT", "/v1/status", 405),
@@ -167,5 +172,7 @@ def test_what_is_no_row_is_not_served(path: Path, method: str, target: str, stat
 
     assert answer.status == status
     assert answer.result()["kind"] == ("not-found" if status == 404 else "bad-request")
-    assert answer.headers.get("allow") == (None if status == 404 else "POST" if target == "/v1/apply" else "GET")
+    assert answer.headers.get("allow") == (
+        None if status == 404 else "POST" if target.endswith(("apply", "annotate")) else "GET"
+    )
     assert not backend.calls

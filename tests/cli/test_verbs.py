@@ -105,7 +105,7 @@ def test_a_member_of_the_group_may_not_write(tmp_path: Path, socket_path: Path, 
 @pytest.mark.parametrize(
     "words",
     [["wait", "--timeout", "1"], ["apply"], ["rollback"], ["disable"], ["pause"], ["resume"], ["history"],
-     ["history", "1"], ["policy", "show"]],
+     ["history", "1"], ["policy", "show"], ["windows"], ["windows", "annotate", "1", "--owner", "ops"]],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_without_a_daemon_every_verb_is_exit_3(tmp_path: Path, words: list[str], form: str) -> None:
