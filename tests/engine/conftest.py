@@ -1,24 +1,29 @@
 """Pure functions are computed once for all scenarios: the same manifest is parsed in nearly every one of them."""
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from itertools import cycle
+from types import ModuleType
 
 import pytest
 
-from kauditd.engine import editing, wishes
+from kauditd.engine import editing, observation, removal, wishes
 
-_KEPT: dict[str, Callable[..., Any]] = {
-    "edit": lru_cache(maxsize=256)(editing.edit),
-    "read": lru_cache(maxsize=256)(editing.read),
-    "pod_digest": lru_cache(maxsize=256)(editing.pod_digest),
-    "prepare": lru_cache(maxsize=256)(editing.prepare),
+_PURE: dict[ModuleType, tuple[str, ...]] = {
+    editing: ("edit", "read", "pod_digest", "prepare"),
+    removal: ("strip", "record_of"),
+    observation: ("defines_api_server",),
+    wishes: ("parse_policy", "parse_settings", "publish"),
 }
-_PARSE_POLICY = lru_cache(maxsize=64)(wishes.parse_policy)
+_REMEMBERING = [
+    (module, name, lru_cache(maxsize=512)(getattr(module, name))) for module, names in _PURE.items() for name in names
+]
+
+_NONCES = cycle(f"{number:016x}" for number in range(1, 32))
+"""Random ones would make every edit a new one."""
 
 
 @pytest.fixture(autouse=True)
 def _remembered_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, function in _KEPT.items():
-        monkeypatch.setattr(editing, name, function)
-    monkeypatch.setattr(wishes, "parse_policy", _PARSE_POLICY)
+    for module, name, function in _REMEMBERING:
+        monkeypatch.setattr(module, name, function)
+    monkeypatch.setattr(editing, "_fresh_nonce", lambda: next(_NONCES))
