@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kauditd.core.lastwords import Blame, LastWords, explain_last_words
+from kauditd.core.lastwords import LastWords, explain_last_words
+from kauditd.core.lastwords_table import Blame
 from kauditd.core.model import ApiServerProcess, Desired, Digest, Edited, ManifestFile, ManifestView
 
 _ETCD_CHECK = re.compile(r"\betcd(?:-readiness)?\b.* failed")

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kauditd.core.crilog import join_lines, last_words
-from kauditd.core.lastwords import Blame, LastWords, explain_last_words
+from kauditd.core.lastwords import LastWords, explain_last_words
+from kauditd.core.lastwords_table import Blame
 
 DATA = Path(__file__).parents[1] / "data/podlogs"
 KLOG = "1123 18:24:16.818956       1 "
@@ -94,7 +95,33 @@ def test_server_that_runs_has_not_given_up() -> None:
             "policy-refused",
             "must not be empty",
         ),
-        ("invalid audit log mode fast, allowed modes are [batch blocking]", "bad-flag-value", 'mode "fast"'),
+        (
+            'invalid audit log mode fast, allowed modes are "batch,blocking"',
+            "bad-flag-value",
+            'log mode cannot be "fast"',
+        ),
+        (
+            "invalid audit batch log max batch size 0, must be a positive number",
+            "bad-flag-value",
+            'batch log max batch size cannot be "0": must be a positive number',
+        ),
+        ('invalid group version, allowed versions are ["audit.k8s.io/v1"]', "bad-flag-value", "--audit-log-version"),
+        ("ensureLogFile: mkdir /data/file: not a directory", "log-refused", "mkdir /data/file: not a directory"),
+        (
+            'loading audit policy file: failed decoding: no kind "Rules" is registered for version "audit.k8s.io/v1"',
+            "policy-old-version",
+            "a Rules of audit.k8s.io/v1",
+        ),
+        (
+            "loading audit policy file: couldn't get version/kind; json parse error: json: cannot unmarshal string",
+            "policy-broken-yaml",
+            "cannot unmarshal string",
+        ),
+        (
+            'loading audit policy file: omitStages[0]: Invalid value: "Foo": allowed stages are X: from file /p.yaml',
+            "policy-refused",
+            "allowed stages are X (in /p.yaml)",
+        ),
         ("[--audit-log-maxage -3 can't be a negative number, x]", "negative-value", "--audit-log-maxage"),
         ("--audit-log-maxbackup: -2 must not be negative", "negative-value", "it is -2"),
         (
@@ -146,7 +173,17 @@ def test_fault_of_another_kind_in_a_bare_line(line: str, code: str, part: str) -
             "0.0.0.0:6443",
         ),
         ("failed to listen on [::1]:443: listen tcp [::1]:443: bind: permission denied", "port-refused", "[::1]:443"),
-        ("listen tcp 10.0.0.9:6443: bind: cannot assign requested address", "port-refused", "cannot assign"),
+        (
+            "failed to listen on 10.0.0.9:6443: listen tcp 10.0.0.9:6443: bind: cannot assign requested address",
+            "port-refused",
+            "cannot listen on 10.0.0.9:6443: cannot assign requested address",
+        ),
+        ("listen tcp: lookup node.example: no such host", "unknown", "lookup node.example"),
+        ('error loading CA bundle for "x": data does not contain any valid certificates', "certificate-refused", "CA"),
+        ("tls: failed to find any PEM data in certificate input", "certificate-refused", "PEM data"),
+        ("--etcd-servers must be specified", "flag-missing", "--etcd-servers"),
+        ("unrecognized feature gate: Foo", "bad-flag-value", "Foo"),
+        ('enable-admission-plugins plugin "Foo" is unknown', "bad-flag-value", '"Foo"'),
         ("open /etc/kubernetes/pki/apiserver.crt: no such file or directory", "certificate-missing", "apiserver.crt"),
         (
             "open /etc/kubernetes/pki/apiserver-etcd-client.key: no such file or directory",
