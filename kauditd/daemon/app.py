@@ -69,6 +69,8 @@ class App:
 
     async def run(self) -> None:
         """Until a signal ends it. Raises ``errors.KauditError`` where it cannot start."""
+        # Before anybody is told that we are ready: an unhandled SIGHUP ends a process.
+        stop, reload = _events_for(signal.SIGTERM, signal.SIGINT), _events_for(signal.SIGHUP)
         self._prepare()
         server: Server | None = None
         try:
@@ -77,7 +79,7 @@ class App:
             await server.start(self._where())
             self._notifier.ready()
             logger.info("Started; %s", self._sentence)
-            await self._run_tasks()
+            await self._run_tasks(stop, reload)
         finally:
             self._notifier.stopping()
             if server is not None:
@@ -111,13 +113,7 @@ class App:
         self._loop.close()
         self._locks.close()
 
-    async def _run_tasks(self) -> None:
-        stop = asyncio.Event()
-        events = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            events.add_signal_handler(number, stop.set)
-        reload = asyncio.Event()
-        events.add_signal_handler(signal.SIGHUP, reload.set)
+    async def _run_tasks(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
         tasks: dict[str, Coroutine[None, None, None]] = {
             "repair": self._loop.repair_forever(),
             "cycle": self._loop.cycle_forever(),
@@ -192,6 +188,14 @@ class _HostWatch(Watch):
 
 async def _ask(address: str, port: int) -> HealthFacts:
     return await probe_in_child(address, port, timeout_s=_PROBE_TIMEOUT_S)
+
+
+def _events_for(*numbers: signal.Signals) -> asyncio.Event:
+    """An event that is set by any of these signals, from now on."""
+    event = asyncio.Event()
+    for number in numbers:
+        asyncio.get_running_loop().add_signal_handler(number, event.set)
+    return event
 
 
 async def _until(event: asyncio.Event) -> None:

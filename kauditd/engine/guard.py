@@ -9,7 +9,7 @@ import logging
 from kauditd.core.cmdline import listening
 from kauditd.core.drift import flags_agree
 from kauditd.core.layout import POLICY_DIR, parent
-from kauditd.core.model import ApiServerProcess, Change, Reason, Severity
+from kauditd.core.model import ApiServerProcess, Change, Outcome, Reason, Severity
 from kauditd.core.observed import Observed
 from kauditd.core.plan import Plan, make_plan
 from kauditd.core.preconditions import consent_holds, first_edit_holds
@@ -84,14 +84,25 @@ class Guard:
 
     def reload(self) -> None:
         """Read settings and policy again; what cannot be used leaves the last good ones in force."""
-        wishes = self.space.wishes
+        wishes, path = self.space.wishes, self.space.path
         if wishes.load_settings():
             logger.info("Settings of %s are in force", wishes.settings_status().path)
+        if self.space.path != path:
+            self._turn_to_other_manifest()
         view = self.space.observed.view if self.space.observed is not None else None
         named = view.flag("audit-policy-file") if view is not None else self._named_policy()
         if wishes.load_policy(version=view.version if view is not None else "", named_path=named):
             policy = wishes.policy
             logger.info("Policy %s (%s) is in force", policy.path if policy is not None else "", wishes.policy_source)
+
+    def _turn_to_other_manifest(self) -> None:
+        """What was known of the manifest before says nothing of the one that the settings name now."""
+        space = self.space
+        space.seen, space.observed = None, None
+        space.forget_compliance()
+        if (change := space.changes.open()) is not None and change.target != space.path:
+            reason = "the settings name another manifest"
+            space.changes.finish(change.id, Outcome.SUPERSEDED, at_unix_s=space.node.now_unix_s(), reason=reason)
 
     def reload_if_touched(self, *, force: bool) -> bool:
         """``reload`` where the settings file or the policy source is another file than before; true if so."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kauditd.core.ledger_records import compact, load_ledger
 from kauditd.core.looks import Event, EventKind, Look, ProofResult, ServerId
@@ -109,6 +111,45 @@ def test_a_power_cut_loses_a_minute_at_most_and_it_reads_as_unknown() -> None:
     sums = after.coverage()
     assert sums is not None
     assert sums.total.proven_s + sums.total.unaudited_s + sums.total.unknown_s == 305
+
+
+ACTIONS = ["", "", "", "", "crash", "full", "free", "annotate"]
+MOMENTS = st.tuples(st.floats(0.5, 29), st.sampled_from([None, GOOD, GOOD, BAD]), st.sampled_from(ACTIONS))
+
+
+@settings(max_examples=100)
+@given(st.lists(MOMENTS, min_size=1, max_size=40))
+def test_whatever_crash_and_full_disk_cost_is_unknown_and_never_proven(moments: list[tuple]) -> None:
+    port, now_s, unseen = FakePort(), 1000.0, []
+    keeper = begin(port)
+    keeper.note(look(now_s, proof=GOOD))
+    for passed_s, proof, action in moments:
+        now_s += passed_s
+        if action == "crash":
+            written = load_ledger(port.records)
+            assert written.tail is not None
+            unseen.append((written.tail.monotonic_s - 1000, now_s - 1000))
+            port.refused = set()
+            keeper = begin(port)
+        if action in {"full", "free"}:
+            port.refused = {"append", "compact"} if action == "full" else set()
+        if action == "annotate" and keeper.windows() and not port.refused:
+            keeper.annotate(1, owner="ops")
+        keeper.note(look(now_s, proof=proof))
+        if not port.refused:
+            assert keeper.fault is None
+            assert unseen or len(keeper.windows()) == len({w.id for w in keeper.windows()})
+    port.refused = set()
+    keeper.stop()
+    ledger = load_ledger(port.records)
+    check_tiling(ledger)
+    assert ledger.tail is not None
+    assert ledger.tail.position_s == pytest.approx(now_s - 1000)
+    assert ledger.windows == keeper.windows()
+    for start_s, end_s in unseen:
+        for span in ledger.spans:
+            if min(span.end_s, end_s) - max(span.start_s, start_s) > 1e-6:
+                assert span.kind is SpanKind.UNKNOWN
 
 
 def test_a_clean_stop_loses_nothing() -> None:

@@ -187,11 +187,29 @@ def test_published_policy_that_was_harmed_is_written_again_and_told(harm: str, c
     assert world.report().verdict is Verdict.PROTECTED
 
 
-def test_manifest_path_changed_in_the_settings_is_followed() -> None:
+def test_other_manifest_named_by_the_settings_is_a_first_edit() -> None:
+    """It was not overwritten, so it waits for everything that a restart waits for."""
     world = protected_world()
     other = "/etc/kubernetes/static/kube-apiserver.yaml"
     world.node.put(other, plain())
+    world.kubelet.kubeadm_pid = 4711
     world.settings(STABLE + f"  manifest: {other}\n")
-    world.run(10)
-    assert world.report().target.path == other
-    assert has_flags(world.node.content(MANIFEST))
+    shown = world.run(20)
+    assert shown.target.path == other
+    assert "kubeadm-running" in codes(shown)
+    assert world.node.content(other) == plain()
+    world.kubelet.kubeadm_pid = None
+    world.run(6)
+    assert has_flags(world.node.content(other))
+    assert has_flags(world.node.content(MANIFEST)), "the old one is left as it is"
+
+
+def test_other_manifest_named_inside_a_gate_ends_that_gate() -> None:
+    world = started_world()
+    world.run(2)
+    other = "/etc/kubernetes/static/kube-apiserver.yaml"
+    world.node.put(other, plain())
+    world.settings(STABLE + f"  manifest: {other}\n")
+    world.run(6)
+    assert world.outcomes[0] == ("enable", Outcome.SUPERSEDED)
+    assert "another manifest" in world.changes[0].reason
