@@ -13,15 +13,21 @@ above it some are foreign.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
+from types import MappingProxyType
 
 from kauditd.core.generations import Position
+from kauditd.core.model import ApiServerProcess
 
 FAMILY = "apiserver_audit_"
 """What the names of all counters wanted here begin with."""
 
-SETTLE_S = {"blocking": 2.0, "blocking-strict": 2.0, "batch": 60.0}
-"""How long after the first reading an event that was counted may still be on its way into the file."""
+BLOCKING_SETTLE_S, BATCH_SETTLE_S = 2.0, 60.0
+"""How long an event that was counted may be on its way into the file. In blocking mode it is written by the request
+itself, measured in fractions of a millisecond; in batch mode it waits in a buffer."""
 
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
+_UNIT_S = MappingProxyType({"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0})
 _LOG_PLUGINS = ("log", "truncate", "buffered")
 _SAMPLE = re.compile(r"apiserver_audit_(\w+?)(?:\{([^}]*)\})? ([0-9.eE+]+)(?: -?\d+)?")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -77,8 +83,9 @@ class CountFacts:
     """Two readings, the count between them, and what must be known to compare them.
 
     ``lifetimes`` are (pid, start) of the API server at the first and at the second reading. ``settled_s`` lies
-    between the end of the first reading and the start of the count. ``clock_stepped``: the wall clock was set since
-    the process started, so times in the log do not tell where its lifetime begins.
+    between the end of the first reading and the start of the count; ``settle_s`` (see the function of that name) must
+    lie there before a line counts as lost. ``webhook``: a webhook backend runs too. ``clock_stepped``: the wall clock
+    was set since the process started, so times in the log do not tell where its lifetime begins.
     """
 
     before: Counters
@@ -86,7 +93,7 @@ class CountFacts:
     after: Counters
     lifetimes: tuple[tuple[int, float], tuple[int, float]]
     settled_s: float
-    mode: str = "blocking"
+    settle_s: float = BLOCKING_SETTLE_S
     webhook: bool = False
     clock_stepped: bool = False
 
@@ -117,6 +124,29 @@ class Unknown:
 
 
 CountResult = Agreed | Mismatch | Unknown
+
+
+def settle_s(process: ApiServerProcess) -> float:
+    """How long events of ``process`` may be on their way, by its flags (k8s.io/apiserver plugin/pkg/audit/buffered).
+
+    Infinite where the buffer is throttled, for then nobody can tell.
+    """
+    mode = process.flag("audit-log-mode") or "blocking"
+    if mode in {"blocking", "blocking-strict"}:
+        return BLOCKING_SETTLE_S
+    if process.flag("audit-log-batch-throttle-enable") in {"true", "TRUE", "True", "1", "t", "T"}:
+        return inf
+    return BATCH_SETTLE_S + duration_s(process.flag("audit-log-batch-max-wait") or "0")
+
+
+def duration_s(text: str) -> float:
+    """Go's time.ParseDuration ("1m30s") in seconds; infinite where it is none, so that nothing is concluded from it."""
+    parts = list(_DURATION.finditer(text))
+    if text == "0":
+        return 0.0
+    if not parts or "".join(part.group(0) for part in parts) != text:
+        return inf
+    return sum(float(part.group(1)) * _UNIT_S[part.group(2)] for part in parts)
 
 
 def parse_counters(lines: Iterable[str]) -> Counters | None:
@@ -172,9 +202,8 @@ def compare(facts: CountFacts) -> CountResult:
 
 
 def _lost(facts: CountFacts, count: int) -> CountResult:
-    settle_s = SETTLE_S.get(facts.mode, SETTLE_S["batch"])
-    if facts.settled_s < settle_s:
-        return Unknown(text=f"{_lines(count)} may still be on the way into the file: count {settle_s:g} s later")
+    if facts.settled_s < facts.settle_s:
+        return Unknown(text=f"{_lines(count)} may still be on the way into the file")
     return Mismatch(
         code="lines-lost",
         count=count,

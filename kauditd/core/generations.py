@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from kauditd.core.model import ApiServerProcess
+
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d)-(\d\d)-(\d\d\.\d{3})", re.ASCII)
 _GZIP = ".gz"
 
@@ -43,8 +45,9 @@ class FileKey:
 class Position:
     """A place in a file that survives its renaming.
 
-    An inode number may be given to a new file when the old one is deleted, and a file may be emptied and written
-    again. So ``head`` is the SHA-256 of the first ``head_bytes`` bytes as they were: other bytes are another file.
+    An inode number may be given to a new file when the old one is deleted: ``born_ns`` is when the file was made, 0
+    where that is not known. And a file may be emptied and written again: ``head`` is the SHA-256 of the first
+    ``head_bytes`` bytes as they were, and other bytes are another file.
     """
 
     device: int
@@ -52,6 +55,7 @@ class Position:
     offset_bytes: int
     head: str = ""
     head_bytes: int = 0
+    born_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,26 @@ class Retention:
         too_many = 0 < self.max_backups <= kept
         too_old = 0 < self.max_age_days * 86400 <= age_s
         return too_many or too_old
+
+
+def retention_of(process: ApiServerProcess) -> Retention:
+    """What the flags of ``process`` let it delete.
+
+    An absent flag meant no limit up to Kubernetes 1.35 and means 100 files and 366 days since. It counts as a limit
+    here whatever the version: to expect a deletion that never comes costs less than to overlook one.
+    """
+    return Retention(
+        max_backups=_number(process.flag("audit-log-maxbackup"), 100),
+        max_age_days=_number(process.flag("audit-log-maxage"), 366),
+    )
+
+
+def _number(text: str | None, default: int) -> int:
+    """A flag's value as Go's strconv.ParseInt with base 0 reads it."""
+    try:
+        return default if text is None else int(text, 0)
+    except ValueError:
+        return default
 
 
 def parse_generation(log_name: str, name: str) -> Generation | None:

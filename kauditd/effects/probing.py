@@ -46,9 +46,13 @@ async def ask_in_child(question: Question) -> Answers:
 async def _run(*arguments: str, given: bytes | None = None, timeout_s: float) -> bytes | None:
     """The line that the child prints; None where it did not end in time."""
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    child = await asyncio.create_subprocess_exec(
-        *_command(), *arguments, stdin=null if given is None else pipe, stdout=pipe, stderr=null
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *_command(), *arguments, stdin=null if given is None else pipe, stdout=pipe, stderr=null
+        )
+    except OSError:
+        # No memory or no process number left on the node: that is no answer, and no reason to fall over.
+        return b""
     try:
         async with asyncio.timeout(timeout_s + _START_S):
             line, _ = await child.communicate(given)

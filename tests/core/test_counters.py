@@ -1,13 +1,15 @@
 """Counters against lines: what is found, and that an honest API server is never accused."""
 
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kauditd.core.counters import (
-    SETTLE_S,
+    BATCH_SETTLE_S,
+    BLOCKING_SETTLE_S,
     Agreed,
     Counters,
     CountFacts,
@@ -16,7 +18,9 @@ from kauditd.core.counters import (
     Unknown,
     compare,
     parse_counters,
+    settle_s,
 )
+from tests.core.builders import process
 
 # From /metrics of kube-apiserver v1.37.2, policy "mixed".
 RECORDED = """\
@@ -151,12 +155,33 @@ def test_errors_of_a_webhook_are_not_taken_for_foreign_lines() -> None:
     assert isinstance(compare(facts(seen, 101, seen, webhook=True)), Mismatch)
 
 
-@pytest.mark.parametrize(("mode", "settled_s"), [("blocking", 1.9), ("batch", 59.0), ("unheard-of", 59.0)])
-def test_a_line_on_its_way_is_not_lost(mode: str, settled_s: float) -> None:
-    early = facts(counters(100), 99, counters(100), mode=mode, settled_s=settled_s)
+def test_a_line_on_its_way_is_not_lost() -> None:
+    early = facts(counters(100), 99, counters(100), settled_s=1.9)
 
     assert isinstance(compare(early), Unknown)
-    assert isinstance(compare(replace(early, settled_s=SETTLE_S["batch"])), Mismatch)
+    assert isinstance(compare(replace(early, settle_s=1.0)), Mismatch)
+    assert isinstance(compare(replace(early, settled_s=1e9, settle_s=inf)), Unknown)
+    assert compare(replace(early, tally=replace(early.tally, low=101, high=101))).__class__ is Mismatch
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ((), BLOCKING_SETTLE_S),
+        ((("audit-log-mode", ""),), BLOCKING_SETTLE_S),
+        ((("audit-log-mode", "blocking-strict"),), BLOCKING_SETTLE_S),
+        ((("audit-log-mode", "batch"),), BATCH_SETTLE_S),
+        ((("audit-log-mode", "of-the-future"),), BATCH_SETTLE_S),
+        ((("audit-log-mode", "batch"), ("audit-log-batch-max-wait", "1m30.5s")), BATCH_SETTLE_S + 90.5),
+        ((("audit-log-mode", "batch"), ("audit-log-batch-max-wait", "soon")), inf),
+        ((("audit-log-mode", "batch"), ("audit-log-batch-max-wait", "5")), inf),
+        ((("audit-log-mode", "batch"), ("audit-log-batch-throttle-enable", "true")), inf),
+        ((("audit-log-mode", "batch"), ("audit-log-batch-throttle-enable", "false")), BATCH_SETTLE_S),
+        ((("audit-log-batch-throttle-enable", "true"),), BLOCKING_SETTLE_S),
+    ],
+)
+def test_how_long_an_event_may_be_on_its_way(pairs: tuple[tuple[str, str], ...], expected: float) -> None:
+    assert settle_s(process(100, 0.0, *pairs)) == expected
 
 
 def test_a_restart_between_the_readings_says_nothing() -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kauditd.core.generations import FileKey, Generation, Retention, list_generations, parse_generation
+from kauditd.core.generations import FileKey, Generation, Retention, list_generations, parse_generation, retention_of
 from kauditd.sim.lumberjack import backup_name
+from tests.core.builders import process
 
 # From a log directory that kube-apiserver v1.37.2 wrote with --audit-log-maxsize=1.
 RECORDED = (
@@ -117,3 +118,16 @@ def test_a_file_is_the_same_however_long_it_has_grown() -> None:
     assert not key.same_file(FileKey(device=1, inode=3, size_bytes=3))
     assert not key.same_file(None)
     assert str(key) == "1:2"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ((), Retention(max_backups=100, max_age_days=366)),
+        ((("audit-log-maxbackup", "10"), ("audit-log-maxage", "30")), Retention(max_backups=10, max_age_days=30)),
+        ((("audit-log-maxbackup", "0"), ("audit-log-maxage", "0x10")), Retention(max_backups=0, max_age_days=16)),
+        ((("audit-log-maxbackup", "many"),), Retention(max_backups=100, max_age_days=366)),
+    ],
+)
+def test_what_flags_let_an_api_server_delete(pairs: tuple[tuple[str, str], ...], expected: Retention) -> None:
+    assert retention_of(process(100, 0.0, *pairs)) == expected

@@ -16,11 +16,10 @@ from kauditd.core.proof.facts import (
     Proven,
     Unproven,
 )
-from kauditd.core.proof.judging import FULL_BYTES, PATIENCE_S, judge, patience_s, routes_to_try
+from kauditd.core.proof.judging import FULL_BYTES, judge, routes_to_try
 
 __all__ = [
     "FULL_BYTES",
-    "PATIENCE_S",
     "CanaryFacts",
     "Evidence",
     "Held",
@@ -32,6 +31,5 @@ __all__ = [
     "Proven",
     "Unproven",
     "judge",
-    "patience_s",
     "routes_to_try",
 ]

@@ -8,6 +8,7 @@ an event was lost.
 from collections.abc import Sequence
 
 from kauditd.core.canary import AUDITED_STATUSES, Found, Route
+from kauditd.core.counters import settle_s
 from kauditd.core.drift import flags_agree
 from kauditd.core.layout import base_name
 from kauditd.core.model import ApiServerProcess
@@ -25,18 +26,10 @@ from kauditd.core.proof.facts import (
 )
 from kauditd.errors import quote
 
-PATIENCE_S = {"blocking": 2.0, "blocking-strict": 2.0, "batch": 40.0}
-"""How long an answered canary may be missing from the file. Measured: 0.02 ms, at most 0.13 ms (blocking mode)."""
-
 FULL_BYTES = 1 << 20
 """Less free space than this counts as a full disk: one event may take up to a megabyte and more."""
 
 _STREAMS = frozenset({"-", "/dev/stdout", "/dev/stderr", "/proc/self/fd/1", "/proc/self/fd/2"})
-
-
-def patience_s(process: ApiServerProcess) -> float:
-    """How long to look for an answered canary: in batch mode events wait in a buffer."""
-    return PATIENCE_S.get(process.flag("audit-log-mode") or "blocking", PATIENCE_S["batch"])
 
 
 def judge(facts: ProofFacts) -> ProofResult:
@@ -184,7 +177,7 @@ def _explain_answer(facts: ProofFacts, process: ApiServerProcess, last: CanaryFa
         return Inconclusive(text="the answer does not carry the canary's Audit-ID: something else answered in between")
     if last.answer.status not in AUDITED_STATUSES:
         return Inconclusive(text=f"the API server answered {last.answer.status}, which may come from before its audit")
-    if last.searched_s < patience_s(process):
+    if last.searched_s < settle_s(process):
         return Inconclusive(text=f"the event is not in the file {last.searched_s:.1f} s after the question")
     return _blame_policy(facts, last) or _blame_log(facts, last)
 

@@ -20,6 +20,7 @@ BEFORE_START_S, AFTER_START_S = 1.0, 0.1
 _STEPS = 10_000
 _LINE_END_BYTES = 1 << 16
 _PENDING_BYTES = 1 << 20
+_GONE = "a file of this API server's lifetime was deleted or compressed before it was counted"
 _STAGE_TIME = re.compile(rb'"stageTimestamp":"([0-9TZ:.+-]{10,40})"')
 _LEGACY_TIME = re.compile(rb"([0-9TZ:.+-]{10,40}) AUDIT: ")
 
@@ -50,7 +51,9 @@ def count_lines(path: str, *, started_unix_s: float, now_unix_s: float, retentio
         first = None if live is None else live.position(0)
     if files:
         with _open(path, files[0]) as file:
-            first = None if file is None else file.position(0)
+            if file is None:
+                return Tally(low=0, high=0, position=None, complete=False, by_clock=True, detail=_GONE)
+            first = file.position(0)
     border = _Border(started_unix_s=started_unix_s, older=len(files) < len(every))
 
     def absorb(file: OpenFile, start: int, tally: Tally) -> Tally:
@@ -142,12 +145,14 @@ def _advance(path: str, tally: Tally, absorb: Callable[[OpenFile, int, Tally], T
     for _ in range(_STEPS):
         with _locate(path, tally.position) as file:
             if file is None:
-                return replace(tally, complete=False, detail="the file that was counted last is gone")
+                return replace(tally, complete=False, detail=_GONE)
             live = _is_live(path, file.key)
             tally = absorb(file, tally.position.offset_bytes, tally)
             if live:
                 return tally
-            following = _successor(path, file.key)
+            found, following = _successor(path, file.key)
+        if not found:
+            return replace(tally, complete=False, detail=_GONE)
         if following is None:
             return tally
         tally = replace(tally, position=following)
@@ -180,23 +185,25 @@ def _oldest(path: str) -> Position | None:
     return None
 
 
-def _successor(path: str, key: FileKey) -> Position | None:
-    """The start of the file that followed the rotated file ``key``; None where none has been made yet.
+def _successor(path: str, key: FileKey) -> tuple[bool, Position | None]:
+    """The start of the file that followed the rotated file ``key``, None where none has been made yet. False where
+    ``key`` is no longer among the rotated files: then more than that one may have gone.
 
     The live file is opened before the list is read: if ``key`` then is the newest rotated file, nothing lies between.
     """
     with opened(path) as live:
-        every = rotated(path)
         following: Generation | None = None
-        for generation in reversed(every):
+        for generation in reversed(rotated(path)):
             with _open(path, generation) as file:
                 if file is not None and key.same_file(file.key):
                     break
             following = generation
+        else:
+            return False, None
         if following is None:
-            return None if live is None else live.position(0)
+            return True, None if live is None else live.position(0)
     with _open(path, following) as file:
-        return None if file is None else file.position(0)
+        return file is not None, None if file is None else file.position(0)
 
 
 def _is_live(path: str, key: FileKey) -> bool:

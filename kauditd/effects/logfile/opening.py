@@ -12,6 +12,7 @@ from typing import Self
 
 from kauditd.core.generations import FileKey, Generation, Position, list_generations
 from kauditd.core.layout import base_name, parent
+from kauditd.effects.logfile.birth import born_ns
 
 CHUNK_BYTES = 1 << 18
 _HEAD_BYTES = 256
@@ -39,19 +40,24 @@ class OpenFile:
             offset_bytes=offset_bytes,
             head=hashlib.sha256(head).hexdigest() if head else "",
             head_bytes=len(head),
+            born_ns=born_ns(self.descriptor),
         )
 
     def holds(self, position: Position) -> bool:
         """Whether ``position`` is a place in this very file."""
         if (self.key.device, self.key.inode) != (position.device, position.inode):
             return False
-        if os.fstat(self.descriptor).st_size < position.offset_bytes and position.head_bytes:
+        if not position.head_bytes:
+            # Nothing but its birth can tell this file from one that was given its number.
+            return position.born_ns != 0 and position.born_ns == born_ns(self.descriptor)
+        if position.born_ns and position.born_ns != born_ns(self.descriptor):
             return False
+        long_enough = os.fstat(self.descriptor).st_size >= position.offset_bytes
         head = self._head(position.head_bytes)
-        return not position.head_bytes or hashlib.sha256(head).hexdigest() == position.head
+        return long_enough and hashlib.sha256(head).hexdigest() == position.head
 
     def _head(self, length: int) -> bytes:
-        return os.pread(self.descriptor, length, 0) if length else b""
+        return os.pread(self.descriptor, length, 0)
 
 
 @contextmanager

@@ -17,7 +17,16 @@ from kauditd.core.counters import Tally
 from kauditd.core.generations import Retention
 from kauditd.core.layout import Layout
 from kauditd.core.proof import Held
-from kauditd.effects.logfile import begin_count, count_lines, count_more, find_event, inspect_log, mark
+from kauditd.effects.logfile import (
+    begin_count,
+    birth,
+    count_lines,
+    count_more,
+    find_event,
+    inspect_log,
+    mark,
+    opening,
+)
 from kauditd.sim.lumberjack import MIB, RotatingFile, RotationLimits
 from tests.effects.logfile.writer import answer_now, event_line, noise, rotated_name, writing
 
@@ -148,6 +157,39 @@ def test_the_file_that_was_counted_last_is_gone(log: Path) -> None:
     assert not gone.complete
     assert gone.detail
     assert count_more(str(log), gone) == gone
+
+
+def test_a_new_file_with_the_number_of_a_deleted_one(log: Path) -> None:
+    """ext4 gives an inode number away again at once; what was counted in the old file says nothing of the new one."""
+    for content in (b"", noise(2)):
+        log.write_bytes(content)
+        tally = begin_count(str(log))
+        log.unlink()
+        log.write_bytes(content + noise(5))
+        assert not count_more(str(log), tally).complete
+
+
+def test_where_no_birth_is_known_an_empty_file_has_no_identity(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "born_ns", lambda _descriptor: 0)
+    log.touch()
+    empty = begin_count(str(log))
+    log.write_bytes(noise(3))
+    filled = begin_count(str(log))
+    with log.open("ab") as file:
+        file.write(noise(2))
+
+    assert not count_more(str(log), empty).complete
+    assert total(count_more(str(log), filled)) == (2, 2, True)
+
+
+def test_a_file_system_that_tells_no_birth(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.touch()
+    with log.open("rb") as file:
+        known = birth.born_ns(file.fileno())
+        assert birth.born_ns(-1) == 0, "what cannot be asked is not known"
+        monkeypatch.setattr(birth, "_statx", lambda: None)
+        assert birth.born_ns(file.fileno()) == 0
+    assert known == 0 or abs(known - time.time_ns()) < 60_000_000_000
 
 
 def test_an_emptied_file_is_not_taken_for_the_one_that_was_counted(log: Path) -> None:
