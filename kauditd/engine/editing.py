@@ -36,6 +36,7 @@ class Editing:
         self._views: OrderedDict[Digest, ManifestView] = OrderedDict()
         self._pods: OrderedDict[Digest, Digest] = OrderedDict()
         self._prepared: tuple[Desired, Prepared] | None = None
+        self._prepares = True
         self._nonce_variants: OrderedDict[tuple[Digest, Desired], Edited] = OrderedDict()
 
     def edited(self, content: bytes, desired: Desired) -> Edited:
@@ -84,8 +85,11 @@ class Editing:
         return None
 
     def verify(self, content: bytes, desired: Desired, quick: Edited) -> bool:
-        """Whether the full parser agrees with what ``quick`` gave."""
-        return self.edited(content, desired).text == quick.text
+        """Whether the full parser agrees with what ``quick`` gave; where not, nothing is prepared any more."""
+        agrees = self.edited(content, desired).text == quick.text
+        if not agrees:
+            self._prepared, self._prepares = None, False
+        return agrees
 
     def view(self, content: bytes) -> ManifestView:
         """What the manifest says; raises ``errors.ManifestRefused``."""
@@ -113,7 +117,8 @@ class Editing:
         plain = self.edited(content, desired)
         if not plain.edits:
             return
-        self._prepared = (desired, prepare(content, plain))
+        if self._prepares:
+            self._prepared = (desired, prepare(content, plain))
         key = (digest_of(content), desired)
         if key not in self._nonce_variants:
             _keep(self._nonce_variants, key, edit(content, replace(desired, nonce=_fresh_nonce())))

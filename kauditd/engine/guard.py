@@ -141,6 +141,7 @@ class Guard:
         self.repairer.repair()
         if space.counters.get("repairs_total", 0) > repaired:
             space.count("resync_found_drift_total")
+        self.repairer.verify()
         observed = self.look()
         self.gating.follow(observed, self.writer.write_back)
         plan = make_plan(observed)

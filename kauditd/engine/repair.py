@@ -5,6 +5,7 @@ starts is absorbed into that restart. So nothing is asked here but the operator'
 YAML is parsed in the usual case.
 """
 
+import logging
 import re
 
 from kauditd.core.layout import parent
@@ -14,6 +15,8 @@ from kauditd.core.preconditions import Guards, consent_holds
 from kauditd.engine.workspace import Workspace
 from kauditd.engine.writing import Writer
 from kauditd.errors import FileFault, LostUpdate, ManifestRefused
+
+logger = logging.getLogger(__name__)
 
 SETTLED_S = 0.1
 
@@ -29,6 +32,7 @@ class Repairer:
     def __init__(self, workspace: Workspace, writer: Writer) -> None:
         self._space = workspace
         self._writer = writer
+        self._unverified: tuple[bytes, Desired, Edited] | None = None
 
     def overwritten(self, manifest: ManifestFile) -> bool:
         """Whether ``manifest`` took the place of a compliant one. Told by identity: equal bytes may be moved in."""
@@ -54,9 +58,25 @@ class Repairer:
             return SETTLED_S
         if consent_holds(self._guards(manifest.content), now) or self._writer.holds(now):
             self._let_go_of_old(manifest, now)
-        elif self._answer(manifest, edited, desired):
-            space.count("quick_repairs_total", by=int(quick is not None))
+        elif self._answer(manifest, edited, desired) and quick is not None:
+            space.count("quick_repairs_total")
+            self._unverified = (manifest.content, desired, quick)
         return None
+
+    def verify(self) -> None:
+        """Hold the last quick repair against the full parser, now that there is time."""
+        if self._unverified is None:
+            return
+        unverified, self._unverified = self._unverified, None
+        try:
+            agrees = self._space.editing.verify(*unverified)
+        except ManifestRefused:
+            agrees = False
+        if not agrees:
+            self._space.count("quick_repairs_wrong_total")
+            logger.critical(
+                "A quick repair of %s is not what the full edit gives: please report this", self._space.path
+            )
 
     def _answer(self, manifest: ManifestFile, edited: Edited, desired: Desired) -> bool:
         try:

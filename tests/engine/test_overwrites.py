@@ -1,9 +1,11 @@
 """Somebody puts another manifest in the place of ours: kubeadm, a careless tool, a rival."""
 
+from dataclasses import replace
+
 import pytest
 
-from kauditd.core.manifest import pod_digest
-from kauditd.core.model import NONCE_ANNOTATION, Outcome, Verdict
+from kauditd.core.manifest import Prepared, pod_digest
+from kauditd.core.model import NONCE_ANNOTATION, Edited, Outcome, Verdict
 from tests.engine.world import MANIFEST, NEW, World, codes, has_flags, plain, protected_world
 
 
@@ -38,6 +40,33 @@ def test_repair_of_the_next_version_parses_no_yaml(world: World, monkeypatch: py
     monkeypatch.undo()
     assert has_flags(world.manifest)
     assert world.guard.space.counters["quick_repairs_total"] == 1
+
+
+def test_quick_repair_is_held_against_the_full_parser_in_the_next_cycle(world: World) -> None:
+    world.kubeadm_moves_in(plain().replace(b":v1.36.3", b":v1.36.4"))
+    world.guard.repair_now()
+    world.cycle()
+    assert world.guard.space.counters["quick_repairs_total"] == 1
+    assert "quick_repairs_wrong_total" not in world.guard.space.counters
+
+
+def test_quick_repair_that_the_full_parser_disowns_is_counted_and_not_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = Prepared.apply
+
+    def astray(self: Prepared, content: bytes) -> Edited | None:
+        done = apply(self, content)
+        return done and replace(done, text=done.text.replace(b"--allow-privileged=true", b"--allow-privileged=false"))
+
+    monkeypatch.setattr(Prepared, "apply", astray)
+    world.kubeadm_moves_in(plain().replace(b":v1.36.3", b":v1.36.4"))
+    world.guard.repair_now()
+    world.cycle()
+    assert world.guard.space.counters["quick_repairs_wrong_total"] == 1
+    world.kubeadm_moves_in(plain().replace(b":v1.36.3", b":v1.36.5"))
+    world.guard.repair_now()
+    assert b"--allow-privileged=true" in world.manifest
 
 
 def test_lost_event_costs_one_resync(world: World) -> None:
