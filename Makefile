@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 export CACHE
 
-.PHONY: help demo test check bench test-real coverage openapi format venv show-python clean
+.PHONY: help demo test check bench test-box test-real coverage openapi format venv show-python clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ coverage: venv  ## branch coverage of kauditd/core by its own tests, which must 
 
 bench: venv  ## the figures of README.md, measured here
 	@$(PY) -m tests.bench
+
+test-box: venv  ## the API server as a systemd unit, in a booted Debian (needs root, systemd-container, mmdebstrap; first run about a minute)
+	@VENV="$(VENV)" tests/run.sh box
 
 test-real: venv  ## real kubeadm, kube-apiserver and etcd, built from Go modules (needs go >= 1.26; first run about 15 minutes)
 	@VENV="$(VENV)" tests/run.sh real

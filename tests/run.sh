@@ -2,6 +2,7 @@
 # Runs the tests in stages and ends with one plain line, "N passed, N failed, N skipped", the sum of all stages.
 #   tests/run.sh          everything that needs nothing but Python
 #   tests/run.sh check    the linters, layers and budgets
+#   tests/run.sh box      systemd in a container
 #   tests/run.sh real     real kubeadm, kube-apiserver and etcd
 # $VENV is the environment that the Makefile made; without it, the python3 on the path is taken.
 set -u
@@ -29,14 +30,19 @@ stage() {
 case ${1:-all} in
 all)
     # Pure code first, under coverage: every branch of kauditd/core has to be taken by its own tests.
-    stage core "$python" -m coverage run -m pytest -n "$jobs" --dist worksteal -m 'not serial and not real' tests/core
-    stage parallel "$python" -m pytest -n "$jobs" --dist worksteal -m 'not serial and not real' --ignore=tests/core
-    stage serial "$python" -m pytest -m 'serial and not real'
+    stage core "$python" -m coverage run -m pytest -n "$jobs" --dist worksteal -m 'not serial and not real and not box' tests/core
+    stage parallel "$python" -m pytest -n "$jobs" --dist worksteal -m 'not serial and not real and not box' --ignore=tests/core
+    stage serial "$python" -m pytest -m 'serial and not real and not box'
     echo '== coverage of kauditd/core'
     "$python" -m coverage combine -q && "$python" -m coverage report || reports="$reports failed:coverage-of-core-below-100-%"
     ;;
 check)
     stage check "$python" -m pytest tests/test_linters.py tests/test_layers.py tests/test_budgets.py
+    ;;
+box)
+    # Made before the tests, where progress is seen; what cannot be had is skipped by its tests, with the reason.
+    "$python" -m tests.box.tree
+    stage box "$python" -m pytest -ra -m box --timeout=180 tests/box
     ;;
 real)
     # Built before the tests, where progress is seen; what cannot be built is skipped by its tests, with the reason.
@@ -44,7 +50,7 @@ real)
     stage real "$python" -m pytest -ra -m real --timeout=600 tests/real
     ;;
 *)
-    echo "usage: $0 [all|check|real]" >&2
+    echo "usage: $0 [all|check|box|real]" >&2
     exit 2
     ;;
 esac

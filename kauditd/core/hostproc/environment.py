@@ -101,7 +101,7 @@ def _comment_end(text: str, position: int, *, continues: bool) -> int:
 
 def _entry(text: str, start: int) -> tuple[str, str | None, int]:
     """Name, value and end of the entry at ``start``; the value is None for a line without ``=``."""
-    position = start
+    position = start + 1  # whatever its first character is, "=" too, it belongs to the name
     while position < len(text) and text[position] not in "=" + _LINE_ENDS:
         position += 1
     name = text[start:position].rstrip(WHITESPACE)

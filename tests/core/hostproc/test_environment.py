@@ -22,6 +22,7 @@ from tests.core.hostproc.units import PROGRAM, command
         ('A="a\\', {"A": "a"}),
         ("A=1\nA=2\r\nB=3\r\n", {"A": "2", "B": "3"}),
         ("A", {}),
+        ('A=1\n=A="\nA=2"\n=', {"A": "1"}),
         ("#", {}),
     ],
 )

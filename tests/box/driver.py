@@ -1,0 +1,127 @@
+"""What a box runs: the unit editor and the service manager put together by hand, one JSON answer per call.
+
+driver.py start|edit|strip|look UNIT     a stand-in API server
+driver.py words|compose UNIT             any unit: its arguments as read; our drop-in written, nothing started
+"""
+
+import json
+import os
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from kauditd.core.hostproc import DROP_IN_NAME, UnitSource, drop_in_is_stale, drop_in_of, drop_in_path, edit, strip
+from kauditd.core.hostproc.service import service_of
+from kauditd.core.layout import Layout
+from kauditd.core.model import LOG_VOLUME, Desired, Flag, Mount
+from kauditd.effects.files import ensure_directory, write_durably
+from kauditd.effects.units import Manager, read_unit
+
+LOG_DIRECTORY = "/var/log/kubernetes/audit"
+DESIRED = Desired(
+    flags=(
+        Flag(name="audit-log-maxage", value="30"),
+        Flag(name="audit-log-path", value=f"{LOG_DIRECTORY}/audit.log"),
+        Flag(name="audit-policy-file", value="/etc/kubernetes/audit/policy-aaaaaaaaaaaa.yaml"),
+    ),
+    mounts=(Mount(name=LOG_VOLUME, host_path=LOG_DIRECTORY, mount_path=LOG_DIRECTORY, read_only=False),),
+)
+START_TIMEOUT_S = 20.0
+
+
+def look(unit: str) -> dict[str, object]:
+    """The unit from both sides: its files, the manager, the process, and whether that answers."""
+    state, source = Manager().state(unit), _source(unit)
+    drop_in = drop_in_of(source)
+    return {
+        "fragment": source.fragment.path if source.fragment else None,
+        "drop_ins": [file.path for file in source.drop_ins],
+        "manager_fragment": state.fragment_path,
+        "manager_drop_ins": list(state.drop_in_paths),
+        "needs_reload": state.needs_reload,
+        "active": state.active_state,
+        "pid": state.main_pid,
+        "arguments": _arguments(state.main_pid),
+        "expected": [piece.text for piece in service_of(source).pieces],
+        "stale": drop_in is not None and drop_in_is_stale(source, drop_in),
+        "codes": [item.code for item in edit(source, DESIRED).edits],
+        "livez": _livez() if state.main_pid else None,
+    }
+
+
+def apply(unit: str, text: bytes) -> None:
+    """Put the drop-in in place or away, and let it count."""
+    path, before = drop_in_path(unit), Manager().state(unit).main_pid
+    if text:
+        ensure_directory(path.removesuffix(f"/{DROP_IN_NAME}"), mode=0o755)
+        write_durably(path, text, mode=0o644)
+    else:
+        Path(path).unlink()
+    restart(unit, before)
+
+
+def restart(unit: str, before: int) -> None:
+    """Let the manager read its files again, restart, and wait until a process other than ``before`` answers."""
+    manager = Manager()
+    manager.daemon_reload()
+    manager.restart(unit)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        state = manager.state(unit)
+        if state.main_pid not in {0, before} and state.active_state == "active" and _livez() == 200:
+            return
+        time.sleep(0.1)
+    raise SystemExit("\n".join(["the unit did not come up", *manager.last_lines(unit, since_unix_s=0)]))
+
+
+def main(verb: str, unit: str) -> None:
+    """One verb, one answer."""
+    match verb:
+        case "start":
+            restart(unit, 0)
+        case "edit":
+            done = edit(_source(unit), DESIRED)
+            if done.edits:
+                apply(unit, done.text)
+        case "strip":
+            apply(unit, strip(_source(unit)))
+        case "words":
+            print(json.dumps([piece.text for piece in service_of(_source(unit)).pieces]))
+            return
+        case "compose":
+            text = edit(_source(unit), DESIRED).text
+            ensure_directory(drop_in_path(unit).removesuffix(f"/{DROP_IN_NAME}"), mode=0o755)
+            write_durably(drop_in_path(unit), text, mode=0o644)
+            return
+        case "look":
+            pass
+    print(json.dumps(look(unit)))
+
+
+def _source(unit: str) -> UnitSource:
+    return read_unit(unit, layout=Layout(), load_state=Manager().state(unit).load_state)
+
+
+def _arguments(pid: int) -> list[str]:
+    """The arguments of a process, without its program."""
+    if not pid:
+        return []
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:-1]
+    return [os.fsdecode(word) for word in words]
+
+
+def _livez() -> int | None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with urllib.request.urlopen("https://127.0.0.1:6443/livez", context=context, timeout=5) as answer:
+            return int(answer.status)
+    except (urllib.error.URLError, OSError):
+        return None
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
