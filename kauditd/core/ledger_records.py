@@ -161,7 +161,10 @@ def _marked(ledger: Ledger, record: Mapping[str, Any]) -> Ledger:
     tail = None if record["tail"] is None else _tail(get_mapping(record, "tail", where="a mark"))
     began_unix_s = get_float(record, "began", where="a mark")
     first_s = spans[0].start_s if spans else ledger.decided_s
-    kept = tuple(s for s in ledger.spans if s.end_s <= first_s)
+    count = len(ledger.spans)
+    while count and ledger.spans[count - 1].end_s > first_s:
+        count -= 1
+    kept = ledger.spans[:count]
     return replace(
         ledger, spans=(*kept, *spans), began_unix_s=began_unix_s, windows=windows, unaudited_s=unaudited, tail=tail
     )
@@ -175,6 +178,8 @@ def _summed(ledger: Ledger, record: Mapping[str, Any]) -> Ledger:
 
 
 def _upserted(ledger: Ledger, values: list[Any]) -> tuple[Window, ...]:
+    if not values:
+        return ledger.windows
     known = {w.id: w for w in ledger.windows}
     known.update((w.id, w) for w in map(_window, values))
     return tuple(known[number] for number in sorted(known))
@@ -188,7 +193,8 @@ def _patched(ledger: Ledger) -> Ledger:
     for span in ledger.spans:
         start_s = spans[-1].end_s if spans else _summed_s(ledger)
         start_unix_s = spans[-1].end_unix_s if spans else span.start_unix_s - (span.start_s - start_s)
-        if span.start_s > start_s and (spans or span.start_s > start_s + _ROUNDING_S):
+        slack_s = 0.0 if spans or not ledger.months else _ROUNDING_S
+        if span.start_s > start_s + slack_s:
             highest += 1
             spans.append(
                 Span(

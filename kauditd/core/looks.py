@@ -42,6 +42,8 @@ class ProofResult:
 class Look:
     """What one look at the node saw. ``serving``: ``process`` answers, or may answer, requests.
 
+    ``boot_id`` is /proc/sys/kernel/random/boot_id, "" where it cannot be read; monotonic times compare only where it
+    is equal. All times of a look are taken together, or a step of the wall clock in between makes another process.
     ``hint`` is the likeliest cause, should this time turn out unaudited. ``covered_by`` is evidence that
     ``process`` audited since the look before (or since its start) although nobody watched: counters that balance,
     events without a gap. ``closed_by`` is evidence that the process seen *before* audited to its end. ``none_before``

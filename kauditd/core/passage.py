@@ -78,8 +78,11 @@ class Passage:
 
 
 def pass_time(tail: Tail, look: Look, limits: Limits) -> Passage:
-    """What passed since ``tail``. A monotonic clock that seems to go back within one boot adds no time."""
-    if tail.boot_id != look.boot_id:
+    """What passed since ``tail``. A monotonic clock that seems to go back within one boot adds no time.
+
+    A boot without an id is taken for another one as soon as watching broke off.
+    """
+    if tail.boot_id != look.boot_id or not (look.boot_id or tail.watched):
         return _across_boots(tail, look)
     elapsed_s = max(0.0, look.monotonic_s - tail.monotonic_s)
     edges = _Edges(tail, look, tail.position_s + elapsed_s)

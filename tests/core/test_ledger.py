@@ -258,6 +258,14 @@ def test_a_reboot(after: Look, spans: list[tuple[SpanKind, float]]) -> None:
     assert {w.cause for w in ledger.windows} == {WindowCause.KAUDITD_DOWN}
 
 
+def test_a_boot_without_an_id_is_the_same_only_while_somebody_watches() -> None:
+    nameless = {"boot_id": ""}
+    watched = [look(1000, proof=GOOD, **nameless), look(1005, proof=GOOD, **nameless)]
+    assert told(fold(*watched)) == [(PROVEN, 5)]
+    after = look(100, YOUNG, boot_id="", at_unix_s=BOOT_UNIX_S + 2000)
+    assert told(fold(*watched, started(2000), after)) == [(PROVEN, 5), (UNKNOWN, 995)]
+
+
 def test_a_reboot_with_the_clock_set_back_still_tiles() -> None:
     ledger = fold(look(1000, proof=GOOD), look(10, YOUNG, boot_id="two", at_unix_s=BOOT_UNIX_S - 9999))
     assert told(ledger) == [(UNKNOWN, 10)]
