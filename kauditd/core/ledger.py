@@ -170,29 +170,30 @@ def _put_span(ledger: Ledger, piece: Piece, kind: SpanKind, *, seen_s: float, se
 def _judge(ledger: Ledger, tail: Tail, look: Look) -> Ledger:
     """Decide what this look allows to decide, and take ``tail`` over."""
     if tail.process is None or not tail.serving:
-        return _flush(ledger, tail)
+        return _flush(ledger, tail)[0]
     taken_s = _taken_s(tail, look.proof)
     if look.proof is not None and look.proof.ok and taken_s >= _settled_s(ledger, tail):
-        return _prove(ledger, tail, look.proof, taken_s)
+        ledger, tail = _prove(ledger, tail, look.proof, taken_s)
+    # A caller may bring one good proof again and again: what is behind it still waits for the next.
     fault = _fault(ledger.limits, tail, look)
     if fault is None:
-        return _flush(ledger, tail)
+        return _flush(ledger, tail)[0]
     pieces = tuple(_decided(p, SpanKind.UNAUDITED, fault) for p in tail.pieces)
-    return _flush(ledger, replace(tail, fault=fault, pieces=pieces))
+    return _flush(ledger, replace(tail, fault=fault, pieces=pieces))[0]
 
 
-def _prove(ledger: Ledger, tail: Tail, proof: ProofResult, taken_s: float) -> Ledger:
+def _prove(ledger: Ledger, tail: Tail, proof: ProofResult, taken_s: float) -> tuple[Ledger, Tail]:
     """A good proof: what waits up to it is proven, or ends a window; every closed window learns of it."""
     kind = SpanKind.PROVEN if tail.fault is None else SpanKind.UNAUDITED
     reason = tail.fault or Fault(cause=WindowCause.UNKNOWN, how="")
     parts = tuple(part for p in tail.pieces for part in _cut(p, taken_s))
     pieces = tuple(_decided(p, kind, reason) if p.end_s <= taken_s else p for p in parts)
-    ledger = _flush(ledger, replace(tail, proven=True, fault=None, pieces=pieces))
+    ledger, tail = _flush(ledger, replace(tail, proven=True, fault=None, pieces=pieces))
     windows = tuple(
         replace(w, resumed_audit_id=proof.audit_id, resumed_unix_s=tail.at_unix_s) if w.resumed_unix_s is None else w
         for w in ledger.windows
     )
-    return replace(ledger, windows=windows)
+    return replace(ledger, windows=windows), tail
 
 
 def _fault(limits: Limits, tail: Tail, look: Look) -> Fault | None:
@@ -266,13 +267,14 @@ def _settled_s(ledger: Ledger, tail: Tail) -> float:
     return max(ledger.decided_s, min(first, tail.position_s))
 
 
-def _flush(ledger: Ledger, tail: Tail) -> Ledger:
+def _flush(ledger: Ledger, tail: Tail) -> tuple[Ledger, Tail]:
     """Move decided pieces from the head of the queue into spans; waiting time holds back what is behind it."""
     pieces = tail.pieces
     while pieces and pieces[0].kind is not None:
         ledger = _put_span(ledger, pieces[0], pieces[0].kind, seen_s=tail.position_s, seen_unix_s=tail.at_unix_s)
         pieces = pieces[1:]
-    return replace(ledger, tail=replace(tail, pieces=pieces))
+    tail = replace(tail, pieces=pieces)
+    return replace(ledger, tail=tail), tail
 
 
 def _window_of(ledger: Ledger, span: Span) -> Window | None:

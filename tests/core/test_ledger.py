@@ -114,6 +114,17 @@ def test_a_proof_that_does_not_come_counts_as_failed() -> None:
     assert only(hinted).cause is WindowCause.POLICY_NONE
 
 
+def test_one_proof_that_is_brought_again_and_again_covers_no_more_than_once() -> None:
+    last = replace(GOOD, taken_monotonic_s=1001.0)
+    looks = [look(1000 + n, proof=last) for n in range(2, 160, 5)]
+    assert told(fold(look(1000, proof=GOOD), *looks[:30])) == [(PROVEN, 1)]
+    ledger = fold(look(1000, proof=GOOD), *looks)
+    assert told(ledger) == [(PROVEN, 1), (UNAUDITED, 156)]
+    assert only(ledger).end_unix_s is None
+    again = fold(look(1000, proof=GOOD), *looks, look(1160, B, proof=last), look(1165, B, proof=last))
+    assert [k for k, _ in told(again)] == [PROVEN, UNAUDITED], "nor does it cover another process"
+
+
 @pytest.mark.parametrize("by", ["hint", "proof"])
 def test_a_cause_becomes_more_exact_but_never_another(by: str) -> None:
     vague, exact = ProofResult(ok=False), WindowCause.UPGRADE_OVERWROTE
