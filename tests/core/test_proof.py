@@ -314,19 +314,38 @@ def test_a_policy_that_records_nothing() -> None:
     assert "not kauditd's" not in result.text
 
 
-def test_counters_show_that_a_policy_records_nothing() -> None:
-    tried = (sent(), sent(Route.VERSION), sent(Route.RESOURCE))
-    before = Counters(events=7, levels=(("None", 10),))
-    values = {"policy": PolicyFacts(path="/p.yaml", foreign=True), "before": before}
+ALL_TRIED = (sent(), sent(Route.VERSION), sent(Route.RESOURCE))
+BEFORE = Counters(events=7, errors=(("log", 1),), levels=(("None", 10),))
 
-    def judged(after: Counters | None) -> str:
-        return code(judge(facts(*tried, **values, after=after)))
 
-    assert judged(Counters(events=7, levels=(("None", 13),))) == "policy-none"
-    assert judged(Counters(events=7, levels=(("None", 12),))) == "canary-lost"
-    assert judged(Counters(events=8, levels=(("None", 13),))) == "canary-lost"
-    assert judged(None) == "canary-lost"
-    assert code(judge(facts(*tried, after=before))) == "canary-lost"
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (Counters(events=7, levels=(("None", 13),)), "policy-none"),
+        (Counters(events=0, levels=(("None", 3),)), "policy-none"),
+        (Counters(events=0, levels=(("None", 2),)), "canary-lost"),
+        (Counters(events=7, levels=(("None", 12),)), "canary-lost"),
+        (Counters(events=8, errors=(("log", 1),), levels=(("None", 13),)), "canary-hidden"),
+        (Counters(events=8, errors=(("log", 1),), levels=(("None", 12),)), "canary-lost"),
+        (Counters(events=8, errors=(("log", 2),), levels=(("None", 13),)), "canary-lost"),
+        (None, "canary-hidden"),
+    ],
+)
+def test_counters_tell_a_policy_that_hides_from_an_event_that_was_lost(after: Counters | None, expected: str) -> None:
+    """A policy that cannot be read, after everything was tried."""
+    policy = PolicyFacts(path="/p.yaml", foreign=True)
+    result = judge(facts(*ALL_TRIED, policy=policy, before=BEFORE, after=after))
+
+    assert isinstance(result, Unproven)
+    assert (result.code, result.fallback) == (expected, None)
+
+
+def test_without_earlier_counters_only_a_total_of_nothing_tells() -> None:
+    nothing = Counters(events=0, levels=(("None", 3),))
+
+    assert code(judge(facts(*ALL_TRIED, after=nothing))) == "policy-none"
+    assert code(judge(facts(*ALL_TRIED, after=BEFORE))) == "canary-lost"
+    assert code(judge(facts(*ALL_TRIED, policy=PolicyFacts(path=POLICY, foreign=False)))) == "canary-lost"
 
 
 def test_a_policy_that_records_only_what_was_not_tried() -> None:

@@ -215,15 +215,31 @@ def _blame_policy(facts: ProofFacts, last: CanaryFacts) -> Unproven | None:
     if (recorded is not None and not recorded) or (recorded is None and _only_level_none(facts)):
         text = f"{owner}{place} records nothing that was asked for: level None"
         return Unproven(code="policy-none", text=text, hint=hint)
+    if policy is not None and policy.foreign and recorded is None and _may_be_hidden(facts):
+        text = f"{owner}{place} does not seem to record {' nor '.join(tried)}"
+        return Unproven(code="canary-hidden", text=text, hint=hint)
     return None
 
 
 def _only_level_none(facts: ProofFacts) -> bool:
-    """Whether the counters show that the policy was asked and nothing went to the log meanwhile."""
+    """Whether the counters show that the policy was asked and nothing went to the log, meanwhile or ever."""
     before, after = facts.before, facts.after
-    if before is None or after is None or after.events != before.events:
+    if after is None:
+        return False
+    if after.events == 0:
+        return after.level("None") >= len(facts.canaries)
+    if before is None or after.events != before.events:
         return False
     return after.level("None") - before.level("None") >= len(facts.canaries)
+
+
+def _may_be_hidden(facts: ProofFacts) -> bool:
+    """Whether the counters leave it open that each canary was at level None and none of their events failed."""
+    before, after = facts.before, facts.after
+    if before is None or after is None:
+        return True
+    hidden = after.level("None") - before.level("None")
+    return hidden >= len(facts.canaries) and after.error("log") == before.error("log")
 
 
 def _blame_log(facts: ProofFacts, last: CanaryFacts) -> Unproven:
