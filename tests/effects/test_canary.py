@@ -245,6 +245,16 @@ def test_a_client_certificate_from_text(pki: Pki, in_child: bool) -> None:
     assert found.counters is not None, found.detail
 
 
+def test_a_client_certificate_without_an_authority_goes_to_any_server(pki: Pki) -> None:
+    """TLS shows the certificate and proves the key; it gives nothing away that could be used again."""
+    found = asked(
+        pki, answering(200, body=METRICS), wants_client=True, counters=True, credentials=certified(pki, authority=None)
+    ).counters
+
+    assert found is not None
+    assert found.counters is not None, found.detail
+
+
 def test_a_token_goes_to_a_server_that_was_verified(pki: Pki) -> None:
     heads: list[str] = []
     token = Credentials(
@@ -335,6 +345,24 @@ def test_a_child_that_fails_gives_no_status(monkeypatch: pytest.MonkeyPatch, pro
     assert answers.canary.status is None
     assert answers.canary.detail == "the probe ended without an answer"
     assert answers.counters is None
+
+
+def test_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "_command", lambda: ["/nowhere/python"])
+    answers = asyncio.run(ask_in_child(Question(address="127.0.0.1", port=1, timeout_s=3)))
+    health = asyncio.run(probe_in_child("127.0.0.1", 1, timeout_s=3))
+
+    assert answers.health == health
+    assert health.detail == "the probe ended without an answer"
+
+
+def test_metrics_without_end_are_not_read_to_it(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_METRICS_LIMIT_BYTES", 1000)
+    found = asked(pki, answering(200, body=METRICS + "x" * 2000), counters=True).counters
+
+    assert found is not None
+    assert found.counters is None
+    assert "longer than 1000 bytes" in found.detail
 
 
 def test_nobody_listens() -> None:

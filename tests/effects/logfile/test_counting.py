@@ -14,7 +14,7 @@ import pytest
 
 from kauditd.core.canary import RANDOM_BYTES, Found, compose
 from kauditd.core.counters import Tally
-from kauditd.core.generations import Retention
+from kauditd.core.generations import Retention, parse_generation
 from kauditd.core.layout import Layout
 from kauditd.core.proof import Held
 from kauditd.effects.logfile import (
@@ -22,11 +22,13 @@ from kauditd.effects.logfile import (
     birth,
     count_lines,
     count_more,
+    counting,
     find_event,
     inspect_log,
     mark,
     opening,
 )
+from kauditd.effects.logfile.opening import OpenFile
 from kauditd.sim.lumberjack import MIB, RotatingFile, RotationLimits
 from tests.effects.logfile.writer import answer_now, event_line, noise, rotated_name, writing
 
@@ -106,6 +108,45 @@ def test_legacy_lines_are_told_by_their_own_time(log: Path) -> None:
     log.write_text(f'{early} AUDIT: id="a"\n{early} AUDIT: id="b"\n{late} AUDIT: id="c"\n')
 
     assert total(count(log, started_unix_s=started.timestamp())) == (1, 1, True)
+
+
+def test_a_line_without_a_time_counts_for_either(log: Path) -> None:
+    started_s = time.time() - 100
+    log.write_bytes(noise(3, unix_s=started_s - 9) + b"what is this\n\n" + noise(2, unix_s=started_s + 9) + b"\n")
+
+    assert total(count(log, started_unix_s=started_s)) == (3, 5, True)
+
+
+def test_a_file_deleted_while_it_is_counted(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retention is at work on the oldest file: what followed it cannot be told any more."""
+    tally = begin_count(str(log))
+    old = log.with_name(rotated_name(time.time()))
+    log.write_bytes(noise(2))
+    add = counting._add
+
+    def add_and_delete(file: OpenFile, start: int, so_far: Tally) -> Tally:
+        old.unlink(missing_ok=True)
+        return add(file, start, so_far)
+
+    tally = count_more(str(log), tally)
+    log.rename(old)
+    log.write_bytes(noise(3))
+    monkeypatch.setattr(counting, "_add", add_and_delete)
+    gone = count_more(str(log), tally)
+
+    assert total(tally) == (2, 2, True)
+    assert not gone.complete
+    assert "deleted" in gone.detail
+
+
+def test_the_first_file_is_deleted_between_list_and_look(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started_s = time.time() - 100
+    ghost = parse_generation("audit.log", rotated_name(started_s + 5))
+    log.write_bytes(noise(3, unix_s=started_s + 9))
+    assert ghost is not None
+    monkeypatch.setattr(counting, "rotated", lambda _path: (ghost,))
+
+    assert not count(log, started_unix_s=started_s).complete
 
 
 def test_no_log_has_no_lines(log: Path) -> None:

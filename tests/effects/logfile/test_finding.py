@@ -188,6 +188,25 @@ def test_no_more_is_read_than_allowed(log: Path) -> None:
     assert find_event(str(log), CANARY, answer, since=None) is not None
 
 
+def test_what_was_read_already_counts_for_rotated_files_too(log: Path) -> None:
+    asked_s = time.time()
+    log.write_bytes(noise(1, pad=600_000))
+    log.with_name(rotated_name(asked_s + 1)).write_bytes(hit(asked_s))
+    answer = answer_now(asked_s)
+
+    assert find_event(str(log), CANARY, answer, since=None, limit_bytes=500_000) is None
+    assert find_event(str(log), CANARY, answer, since=None) is not None
+
+
+def test_a_rotated_file_that_cannot_be_read_does_not_hide_the_next(log: Path) -> None:
+    asked_s = time.time()
+    loop = log.with_name(rotated_name(asked_s + 2))
+    loop.symlink_to(loop)
+    log.with_name(rotated_name(asked_s + 1)).write_bytes(hit(asked_s))
+
+    assert find(log, None, answer=answer_now(asked_s)) is not None
+
+
 def test_a_fifo_in_the_place_of_the_log_holds_nobody_up(log: Path) -> None:
     os.mkfifo(log)
 
