@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.box.driving import DRIVER, PRODUCT
 from tests.box.machine import Machine
 from tests.box.tree import CannotBoot, ready_tree
 from tests.tree import ROOT
-
-PRODUCT = "/usr/lib/kauditd"
-DRIVER = "/usr/lib/kauditd-box"
 
 
 @pytest.fixture(scope="session")

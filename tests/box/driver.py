@@ -1,7 +1,7 @@
 """What a box runs: the unit editor and the service manager put together by hand, one JSON answer per call.
 
 driver.py start|edit|strip|look UNIT     a stand-in API server
-driver.py words|compose UNIT             any unit: its arguments as read; our drop-in written, nothing started
+driver.py words|compose UNIT...          any units: their arguments as read; our drop-in written, nothing started
 """
 
 import json
@@ -11,6 +11,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from kauditd.core.hostproc import DROP_IN_NAME, UnitSource, drop_in_is_stale, drop_in_of, drop_in_path, edit, strip
@@ -19,6 +21,7 @@ from kauditd.core.layout import Layout
 from kauditd.core.model import LOG_VOLUME, Desired, Flag, Mount
 from kauditd.effects.files import ensure_directory, write_durably
 from kauditd.effects.units import Manager, read_unit
+from kauditd.errors import ManifestRefused
 
 LOG_DIRECTORY = "/var/log/kubernetes/audit"
 DESIRED = Desired(
@@ -30,6 +33,7 @@ DESIRED = Desired(
     mounts=(Mount(name=LOG_VOLUME, host_path=LOG_DIRECTORY, mount_path=LOG_DIRECTORY, read_only=False),),
 )
 START_TIMEOUT_S = 20.0
+DEATHS = 2
 
 
 def look(unit: str) -> dict[str, object]:
@@ -56,8 +60,7 @@ def apply(unit: str, text: bytes) -> None:
     """Put the drop-in in place or away, and let it count."""
     path, before = drop_in_path(unit), Manager().state(unit).main_pid
     if text:
-        ensure_directory(path.removesuffix(f"/{DROP_IN_NAME}"), mode=0o755)
-        write_durably(path, text, mode=0o644)
+        put(unit, text)
     else:
         Path(path).unlink()
     restart(unit, before)
@@ -65,7 +68,7 @@ def apply(unit: str, text: bytes) -> None:
 
 def restart(unit: str, before: int) -> None:
     """Let the manager read its files again, restart, and wait until a process other than ``before`` answers."""
-    manager = Manager()
+    manager, began = Manager(), time.time()
     manager.daemon_reload()
     manager.restart(unit)
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -73,12 +76,49 @@ def restart(unit: str, before: int) -> None:
         state = manager.state(unit)
         if state.main_pid not in {0, before} and state.active_state == "active" and _livez() == 200:
             return
+        if state.restarts >= DEATHS or state.active_state == "failed":
+            break
         time.sleep(0.1)
-    raise SystemExit("\n".join(["the unit did not come up", *manager.last_lines(unit, since_unix_s=0)]))
+    raise SystemExit("\n".join(["the unit did not come up", *manager.last_lines(unit, since_unix_s=began)]))
 
 
-def main(verb: str, unit: str) -> None:
+def words(units: Sequence[str]) -> dict[str, list[str] | str]:
+    """The arguments of each unit as the reader has them, or the code of its refusal."""
+    found: dict[str, list[str] | str] = {}
+    for unit in units:
+        try:
+            found[unit] = [piece.text for piece in service_of(read_unit(unit, layout=Layout())).pieces]
+        except ManifestRefused as refused:
+            found[unit] = refused.code
+    return found
+
+
+def compose(units: Sequence[str]) -> list[str]:
+    """Write our drop-in for each unit that can be edited, and name those."""
+    written = []
+    for unit in units:
+        with suppress(ManifestRefused):
+            put(unit, edit(read_unit(unit, layout=Layout()), DESIRED).text)
+            written.append(unit)
+    return written
+
+
+def put(unit: str, text: bytes) -> None:
+    """Write our drop-in."""
+    path = drop_in_path(unit)
+    ensure_directory(path.removesuffix(f"/{DROP_IN_NAME}"), mode=0o755)
+    write_durably(path, text, mode=0o644)
+
+
+def main(verb: str, *units: str) -> object:
     """One verb, one answer."""
+    match verb:
+        case "words":
+            return words(units)
+        case "compose":
+            return compose(units)
+        case _:
+            (unit,) = units
     match verb:
         case "start":
             restart(unit, 0)
@@ -88,17 +128,7 @@ def main(verb: str, unit: str) -> None:
                 apply(unit, done.text)
         case "strip":
             apply(unit, strip(_source(unit)))
-        case "words":
-            print(json.dumps([piece.text for piece in service_of(_source(unit)).pieces]))
-            return
-        case "compose":
-            text = edit(_source(unit), DESIRED).text
-            ensure_directory(drop_in_path(unit).removesuffix(f"/{DROP_IN_NAME}"), mode=0o755)
-            write_durably(drop_in_path(unit), text, mode=0o644)
-            return
-        case "look":
-            pass
-    print(json.dumps(look(unit)))
+    return look(unit)
 
 
 def _source(unit: str) -> UnitSource:
@@ -124,4 +154,4 @@ def _livez() -> int | None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(json.dumps(main(*sys.argv[1:])))

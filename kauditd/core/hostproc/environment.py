@@ -30,10 +30,12 @@ class Environment:
 
 def environment_patterns(found: Sequence[Assignment], unit: str) -> tuple[tuple[str, bool], ...]:
     """The files that the unit names, in order: path or glob(7) pattern, and whether it may be missing."""
-    return tuple(
-        (resolve_specifiers(item.value.removeprefix("-"), unit), item.value.startswith("-"))
-        for item in accumulated(found, "EnvironmentFile")
-    )
+    patterns = []
+    for item in accumulated(found, "EnvironmentFile"):
+        with suppress(BadWords):  # systemd ignores the line
+            path = resolve_specifiers(item.value.removeprefix("-"), unit)
+            patterns.append((path, item.value.startswith("-")))
+    return tuple(patterns)
 
 
 def environment_of(found: Sequence[Assignment], source: UnitSource) -> Environment:
@@ -43,9 +45,7 @@ def environment_of(found: Sequence[Assignment], source: UnitSource) -> Environme
         # systemd keeps what it has read of a line before the fault.
         with suppress(BadWords):
             for token in split(item.value, Dialect.ASSIGNMENT):
-                name, equals, value = resolve_specifiers(token.text, source.name).partition("=")
-                if equals and _NAME.fullmatch(name):
-                    values[name] = value
+                values |= _assigned(token.text, source.name)
     for pattern, _ in environment_patterns(found, source.name):
         for file in source.environment_files:
             if file.pattern == pattern:
@@ -58,6 +58,15 @@ def environment_of(found: Sequence[Assignment], source: UnitSource) -> Environme
                 values.pop(name, None)
                 passed.discard(name)
     return Environment(values=values, passed=frozenset(passed))
+
+
+def _assigned(text: str, unit: str) -> dict[str, str]:
+    """What one word of an ``Environment=`` sets, nothing where it is no assignment."""
+    try:
+        name, equals, value = resolve_specifiers(text, unit).partition("=")
+    except BadWords:
+        return {}
+    return {name: value} if equals and _NAME.fullmatch(name) else {}
 
 
 def _of_file(file: EnvironmentFile) -> dict[str, str]:

@@ -71,14 +71,15 @@ def service_of(source: UnitSource) -> Service:
     if len(commands) > 1:
         cause = f"ExecStart= names {len(commands)} commands, and one of them alone is the API server"
         raise refuse(commands[1].path, commands[1].line, cause, code="several-commands")
-    return _service(source, commands[0], settings)
+    try:
+        return _service(source, commands[0], settings)
+    except BadWords as error:
+        raise refuse(commands[0].path, commands[0].line, str(error)) from error
 
 
 def _service(source: UnitSource, origin: Assignment, settings: tuple[Assignment, ...]) -> Service:
-    try:
-        tokens = tuple(split(origin.value))
-    except BadWords as error:
-        raise refuse(origin.path, origin.line, str(error)) from error
+    """The service of one ``ExecStart=``. Raises BadWords where its words cannot be read."""
+    tokens = tuple(split(origin.value))
     if any(token.raw == ";" for token in tokens):
         raise refuse(origin.path, origin.line, "it runs several commands (a ; of its own)", code="several-commands")
     program, expands = _program(source, origin, tokens)

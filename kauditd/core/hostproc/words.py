@@ -29,7 +29,8 @@ _SIMPLE_ESCAPES: Mapping[str, str] = {
 _NUMBERED_ESCAPE = re.compile(
     r"x(?P<hex>[0-9a-fA-F]{2})|u(?P<u4>[0-9a-fA-F]{4})|U(?P<u8>[0-9a-fA-F]{8})|(?P<oct>[0-7]{3})"
 )
-_BRACED = re.compile(r"\$\$|\$\{(?P<name>[^}]*)\}")
+_BRACED = re.compile(r"\$\$|\$\{(?:(?P<name>[^}]*)\}|.*\Z)", re.DOTALL)
+_OF_THE_NODE = frozenset("aAbBCdDEfgGhHIJlLmMoPqsStTuUvVwWyY")
 _PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./%$-]+")
 
 
@@ -122,11 +123,21 @@ def _allowed(number: int, *, one_byte: bool) -> bool:
 
 
 def resolve_specifiers(text: str, unit: str) -> str:
-    """``text`` with the specifiers that follow from the unit's name; the node's own (``%H``) stay as they stand."""
+    """``text`` with the specifiers that follow from the unit's name; the node's own (``%H``) stay as they stand.
+
+    Raises BadWords for a letter or digit that is no specifier: systemd does not load such a command.
+    """
     stem = unit.rpartition(".")[0] or unit
     prefix, at, instance = stem.partition("@")
     known = {"%": "%", "n": unit, "N": stem, "p": prefix, "i": instance if at else "", "j": prefix.rpartition("-")[2]}
-    return re.sub(r"%(.)", lambda match: known.get(match[1], match[0]), text, flags=re.DOTALL)
+
+    def value(match: re.Match[str]) -> str:
+        letter = match[1]
+        if letter in known or letter in _OF_THE_NODE or not (letter.isascii() and letter.isalnum()):
+            return known.get(letter, match[0])
+        raise BadWords(f"%{letter} is no specifier (%% stands for a percent sign)")
+
+    return re.sub(r"%(.)", value, text, flags=re.DOTALL)
 
 
 def is_variable(text: str) -> bool:
@@ -135,8 +146,17 @@ def is_variable(text: str) -> bool:
 
 
 def replace_variables(text: str, environment: Mapping[str, str]) -> str:
-    """``text`` with every ``${NAME}`` replaced, one that is not set by nothing, and ``$$`` by one dollar."""
-    return _BRACED.sub(lambda match: "$" if match["name"] is None else environment.get(match["name"], ""), text)
+    """``text`` with every ``${NAME}`` replaced, one that is not set by nothing, and ``$$`` by one dollar.
+
+    What follows a ``${`` that is never closed stays as it stands.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match["name"] is not None:
+            return environment.get(match["name"], "")
+        return "$" if match[0] == "$$" else match[0]
+
+    return _BRACED.sub(value, text)
 
 
 def quoted(text: str, *, expands: bool) -> str:

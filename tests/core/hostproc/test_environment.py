@@ -73,6 +73,10 @@ def test_a_bad_line_counts_up_to_its_fault() -> None:
     assert environment(r"Environment=A=1 B=\d C=1", "Environment=D=1")[0] == {"A": "1", "D": "1"}
 
 
+def test_a_bad_specifier_takes_its_word_or_its_line_away() -> None:
+    assert environment("Environment=A=1 B=%z C=1", "EnvironmentFile=/etc/%z")[0] == {"A": "1", "C": "1"}
+
+
 def test_passed_and_unset_variables() -> None:
     values, passed = environment(
         "Environment=A=1 B=2 C=3", "PassEnvironment=X Y B", "UnsetEnvironment=A Y B=9 C=3", "UnsetEnvironment=Z"

@@ -28,6 +28,7 @@ def code_of(unit: UnitSource, desired: Desired = DESIRED) -> str:
         (f"{PROGRAM} --a\nExecStart={PROGRAM} --b", "several-commands"),
         (f'{PROGRAM} "--a', "bad-unit"),
         (f"{PROGRAM} --a \\ ", "bad-unit"),
+        (f"{PROGRAM} --a=%z", "bad-unit"),
         ("@/usr/bin/python3", "bad-unit"),
     ],
 )

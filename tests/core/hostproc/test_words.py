@@ -71,8 +71,16 @@ def test_specifiers(text: str, unit: str, resolved: str) -> None:
     assert resolve_specifiers(text, unit) == resolved
 
 
+@pytest.mark.parametrize("letter", "cxz0")
+def test_what_is_no_specifier(letter: str) -> None:
+    assert resolve_specifiers("%é %- %%z", "x.service") == "%é %- %z"
+    with pytest.raises(BadWords):
+        resolve_specifiers(f"a%{letter}", "x.service")
+
+
 def test_variables() -> None:
     assert [is_variable(word) for word in ("$A", "$", "${A}", "$$A", "a$A")] == [True, True, False, False, False]
+    assert replace_variables("$$a${b$$", {"b$$": "no"}) == "$a${b$$"
     assert replace_variables("x${A}${B}$$C$D${E", {"A": "1 2"}) == "x1 2$C$D${E"
 
 
