@@ -110,6 +110,17 @@ def test_a_rotation_between_request_and_search_is_no_obstacle() -> None:
     assert isinstance(judge(facts(sent(seen=rotated))), Proven)
 
 
+def test_evidence_names_the_file_on_the_host() -> None:
+    """The way through /proc ends with the process, and a mount may put the file elsewhere."""
+    name = "audit-2026-11-24T12-00-00.000.log"
+    seen = found(file=f"/proc/100/root{LOG}/{name}")
+
+    for host, expected in ((FILE, f"{LOG}/{name}"), ("/srv/trail/audit.log", f"/srv/trail/{name}"), ("/a", f"/{name}")):
+        result = judge(facts(sent(seen=seen), log=log(host_path=host)))
+        assert isinstance(result, Proven)
+        assert result.evidence.file == expected
+
+
 def test_descriptors_that_cannot_be_seen_leave_the_event_as_proof() -> None:
     assert isinstance(judge(facts(sent(seen=found()), log=log(Held.UNKNOWN))), Proven)
 

@@ -4,6 +4,7 @@ Charter: only an event that was seen in the file proves anything, and what canno
 Pure: facts in, one result out.
 """
 
+from kauditd.core.proof.decision import recorded_routes
 from kauditd.core.proof.facts import (
     CanaryFacts,
     Evidence,
@@ -31,5 +32,6 @@ __all__ = [
     "Proven",
     "Unproven",
     "judge",
+    "recorded_routes",
     "routes_to_try",
 ]

@@ -104,7 +104,8 @@ class ProofFacts:
 class Evidence:
     """What an auditor needs to look up the event without us, and to know which API server wrote it.
 
-    ``file`` and ``offset_bytes`` name the line (in a rotated file the name changes, ``device`` and ``inode`` stay).
+    ``file`` (on the host) and ``offset_bytes`` name the line; with a rotation the name changes, ``device`` and
+    ``inode`` stay.
     ``latency_ms`` is from the question until the line was seen. ``policy`` is the flag's value, ``policy_digest`` the
     12 digits that a policy of ours carries in its name, else "". ``as_desired``: the process carries every flag asked
     for. ``hidden`` are routes that were asked before and that the policy does not record.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from kauditd.core.canary import AUDITED_STATUSES, Found, Route
 from kauditd.core.counters import settle_s
 from kauditd.core.drift import flags_agree
-from kauditd.core.layout import base_name
+from kauditd.core.layout import base_name, parent
 from kauditd.core.model import ApiServerProcess
 from kauditd.core.proof.facts import (
     CanaryFacts,
@@ -132,7 +132,8 @@ def _accept(facts: ProofFacts, process: ApiServerProcess, canary: CanaryFacts, f
             stage=event.stage,
             level=event.level,
             status=canary.answer.status,
-            file=found.file,
+            # The file may have been reached through the process's root, a path that ends with the process.
+            file=f"{parent(facts.log.host_path).rstrip('/')}/{base_name(found.file)}",
             device=position.device,
             inode=position.inode,
             offset_bytes=position.offset_bytes,
