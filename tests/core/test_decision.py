@@ -76,3 +76,30 @@ def test_a_path_is_matched_by_its_prefix() -> None:
 
     assert recorded_routes(Policy(rules=(hiding, everything))) == {Route.VERSION, Route.RESOURCE}
     assert recorded_routes(Policy(rules=(hiding,))) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("rule", "recorded"),
+    [
+        ({}, set(Route)),
+        ({"users": ("alice",)}, set()),
+        ({"user_groups": ("system:masters",)}, set()),
+        ({"verbs": ("list",)}, set()),
+        ({"omit_stages": (Stage.REQUEST_RECEIVED,)}, set(Route)),
+        ({"omit_stages": (Stage.REQUEST_RECEIVED, Stage.RESPONSE_COMPLETE)}, set()),
+        ({"namespaces": ("default",)}, {Route.RESOURCE}),
+        ({"namespaces": ("kube-system",)}, set()),
+        ({"resources": (ResourceSelector(),)}, {Route.RESOURCE}),
+        ({"resources": (ResourceSelector(group="apps"),)}, set()),
+        ({"resources": (ResourceSelector(resources=("secrets/*",)),)}, {Route.RESOURCE}),
+        ({"resources": (ResourceSelector(resources=("pods",)),)}, set()),
+        ({"resources": (ResourceSelector(resources=("*",), resource_names=("other",)),)}, set()),
+        ({"resources": (ResourceSelector(resources=("*",), resource_names=("kauditd-canary",)),)}, {Route.RESOURCE}),
+        ({"non_resource_urls": ("/version",)}, {Route.VERSION}),
+        ({"non_resource_urls": ("*",)}, {Route.OWN, Route.VERSION}),
+    ],
+)
+def test_each_condition_of_a_rule(rule: dict[str, object], recorded: set[Route]) -> None:
+    policy = Policy(rules=(Rule(**{"level": Level.METADATA, **rule}),))
+
+    assert recorded_routes(policy) == recorded
