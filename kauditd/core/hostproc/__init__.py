@@ -23,6 +23,7 @@ codes:
 ``overridden``       a drop-in that is read after ours sets ExecStart= again
 ``not-ours``         a file with our drop-in's name that we did not write
 ``changed``          (strip) our drop-in was changed since
+``bad-document``     (``document``) the bytes are no unit document
 ``verify-failed``    the result would not be the original with our change alone
 ==================== =============================================================================================
 """

@@ -5,6 +5,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kauditd.core import faults
@@ -145,11 +146,21 @@ def _read(path: str, layout: Layout) -> bytes | None:
             descriptor = os.open(layout.host(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        with os.fdopen(descriptor, "rb") as file:
+        with _closing(descriptor):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
-            content = file.read(_LIMIT_BYTES + 1)
+            content = b""
+            while len(content) <= _LIMIT_BYTES and (piece := os.read(descriptor, _LIMIT_BYTES + 1)):
+                content += piece
     if len(content) > _LIMIT_BYTES:
         message = f"cannot read {quote(path)}: it is larger than {_LIMIT_BYTES} bytes"
         raise FileFault(message, path=path, errno_name=faults.errno_name(errno.EFBIG))
     return content
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -156,6 +156,13 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(tmp_path: Path) -> None:
     assert look(tmp_path).load_state == "not-found"
 
 
+def test_a_directory_in_place_of_a_drop_in_is_none(tmp_path: Path) -> None:
+    put(tmp_path, f"/etc/systemd/system/{UNIT}", TEXT)
+    (tmp_path / f"etc/systemd/system/{UNIT}.d/10-a.conf").mkdir(parents=True)
+
+    assert drop_ins(look(tmp_path)) == []
+
+
 def test_a_file_without_end_is_a_fault(tmp_path: Path) -> None:
     put(tmp_path, f"/etc/systemd/system/{UNIT}", "#" * ((1 << 20) + 1))
 
