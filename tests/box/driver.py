@@ -1,4 +1,4 @@
-"""What a box runs: the unit editor and the service manager put together by hand, one JSON answer per call.
+"""What a box runs: the unit editor and the service manager put together, one JSON answer per call.
 
 driver.py start|edit|strip|look UNIT     a stand-in API server
 driver.py words|compose UNIT...          any units: their arguments as read; our drop-in written, nothing started
@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from kauditd.core.hostproc import DROP_IN_NAME, UnitSource, drop_in_is_stale, drop_in_of, drop_in_path, edit, strip
+from kauditd.core.hostproc import UnitSource, drop_in_is_stale, drop_in_of, drop_in_path, edit
+from kauditd.core.hostproc.document import edit_document, strip_document
 from kauditd.core.hostproc.service import service_of
-from kauditd.core.layout import Layout
-from kauditd.core.model import LOG_VOLUME, Desired, Flag, Mount
-from kauditd.effects.files import ensure_directory, write_durably
-from kauditd.effects.units import Manager, read_unit
+from kauditd.core.layout import Layout, base_name, parent
+from kauditd.core.model import LOG_VOLUME, Desired, Digest, Flag, ManifestFile, Mount
+from kauditd.effects.files import ensure_directory, remove_files, write_durably
+from kauditd.effects.units import Hands, Manager, read_as_manifest, read_unit, settle, swap
 from kauditd.errors import ManifestRefused
 
 LOG_DIRECTORY = "/var/log/kubernetes/audit"
@@ -56,21 +57,17 @@ def look(unit: str) -> dict[str, object]:
     }
 
 
-def apply(unit: str, text: bytes) -> None:
-    """Put the drop-in in place or away, and let it count."""
-    path, before = drop_in_path(unit), Manager().state(unit).main_pid
-    if text:
-        put(unit, text)
-    else:
-        Path(path).unlink()
-    restart(unit, before)
+def apply(unit: str, document: bytes, found: ManifestFile) -> None:
+    """Bring the unit to the state of ``document``, and wait until it serves."""
+    began, before = time.time(), Manager().state(unit).main_pid
+    hands = Hands(write=put, remove=lambda path: remove_files(parent(path), [base_name(path)]))
+    swap(unit, document, expected=found.digest or Digest(""), layout=Layout(), hands=hands, manager=Manager())
+    await_start(unit, before, began)
 
 
-def restart(unit: str, before: int) -> None:
-    """Let the manager read its files again, restart, and wait until a process other than ``before`` answers."""
-    manager, began = Manager(), time.time()
-    manager.daemon_reload()
-    manager.restart(unit)
+def await_start(unit: str, before: int, began_unix_s: float) -> None:
+    """Wait until a process other than ``before`` answers; ends the driver with the unit's last words if it does not."""
+    manager = Manager()
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         state = manager.state(unit)
@@ -79,7 +76,7 @@ def restart(unit: str, before: int) -> None:
         if state.restarts >= DEATHS or state.active_state == "failed":
             break
         time.sleep(0.1)
-    raise SystemExit("\n".join(["the unit did not come up", *manager.last_lines(unit, since_unix_s=began)]))
+    raise SystemExit("\n".join(["the unit did not come up", *manager.last_lines(unit, since_unix_s=began_unix_s)]))
 
 
 def words(units: Sequence[str]) -> dict[str, list[str] | str]:
@@ -98,15 +95,14 @@ def compose(units: Sequence[str]) -> list[str]:
     written = []
     for unit in units:
         with suppress(ManifestRefused):
-            put(unit, edit(read_unit(unit, layout=Layout()), DESIRED).text)
+            put(drop_in_path(unit), edit(read_unit(unit, layout=Layout()), DESIRED).text)
             written.append(unit)
     return written
 
 
-def put(unit: str, text: bytes) -> None:
+def put(path: str, text: bytes) -> None:
     """Write our drop-in."""
-    path = drop_in_path(unit)
-    ensure_directory(path.removesuffix(f"/{DROP_IN_NAME}"), mode=0o755)
+    ensure_directory(parent(path), mode=0o755)
     write_durably(path, text, mode=0o644)
 
 
@@ -119,15 +115,18 @@ def main(verb: str, *units: str) -> object:
             return compose(units)
         case _:
             (unit,) = units
+    found = read_as_manifest(unit, layout=Layout())
+    document = found.content or b""
     match verb:
         case "start":
-            restart(unit, 0)
+            settle(unit, Manager())
+            await_start(unit, 0, 0.0)
         case "edit":
-            done = edit(_source(unit), DESIRED)
+            done = edit_document(document, DESIRED)
             if done.edits:
-                apply(unit, done.text)
+                apply(unit, done.text, found)
         case "strip":
-            apply(unit, strip(_source(unit)))
+            apply(unit, strip_document(document), found)
     return look(unit)
 
 

@@ -1,5 +1,6 @@
 """The API server as a host process, under real systemd: drop-in in, drop-in derived again, drop-in out."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from kauditd.sim.container import BindMount, Container
 from tests.box.driving import ASKED, DRIVER, PRODUCT, drive, in_force
 from tests.box.machine import Machine
+from tests.tree import ROOT
 
 pytestmark = pytest.mark.box
 
@@ -122,3 +124,21 @@ def test_a_command_that_does_not_start_leaves_its_last_words_and_is_taken_back(
     assert failed.returncode == 1
     assert "loading audit policy file" in failed.stderr
     assert drive(machine, "strip", UNIT)["arguments"] == original["arguments"]
+
+
+NOT_SANDBOX = ("Exec", "Notify", "Restart=", "RestartSec", "Timeout", "Type", "Watchdog", "RuntimeDirectoryPreserve")
+
+
+def test_the_daemon_s_own_sandbox_leaves_room_for_it(machine: Machine, tmp_path: Path) -> None:
+    """What kauditd.service forbids is forbidden here too; only the directory of drop-ins is opened beside it."""
+    install(machine, STYLES["plain"], tmp_path)
+    machine.check("mkdir", "-p", "/etc/kubernetes")
+    service = (ROOT / "systemd/kauditd.service").read_text().partition("[Service]")[2].partition("[Install]")[0]
+    lines = [line for line in service.splitlines() if "=" in line and not line.startswith(("#", *NOT_SANDBOX))]
+    properties = [f"--property={line}" for line in [*lines, "ReadWritePaths=-/etc/systemd/system"]]
+    words = ("env", f"PYTHONPATH={PRODUCT}", "python3", "-B", f"{DRIVER}/driver.py", "edit", UNIT)
+    enabled = json.loads(machine.check("systemd-run", "--wait", "--pipe", "--quiet", *properties, *words, timeout_s=60))
+
+    assert "ProtectSystem=strict" in lines
+    assert (enabled["codes"], enabled["livez"]) == ([], 200)
+    assert machine.check("stat", "-c", "%a %U", OURS, OURS.rpartition("/")[0]) == "644 root\n755 root\n"
