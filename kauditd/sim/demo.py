@@ -186,7 +186,10 @@ class _Story:
         """The way back."""
         tell = self._narrator
         tell.step("kauditctl disable gives the original bytes back")
-        original = kubeadm_manifest(NEW_VERSION, address=self._node.config.address, port=self._node.port)
+        config = self._node.config
+        original = kubeadm_manifest(
+            NEW_VERSION, address=config.address, port=self._node.port, etcd_port=config.etcd_port
+        )
         answer = self._programs.kauditctl("disable", "--format", "json")
         change = answer.json()
         _expect(answer.exit_code == 0, f"kauditctl disable should exit 0: {answer.errors or change.get('reason')}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kauditd.sim import timing
 from kauditd.sim.container import Identity
+from kauditd.sim.etcd import EtcdPort
 from kauditd.sim.journal import RUN_DIR, Journal
 from kauditd.sim.pod import Pod
 from kauditd.sim.source import FileEvent, FileSource
@@ -25,7 +26,8 @@ ADMIN_BEARER = "simulated-admin"
 class NodeConfig:
     """A simulated node. ``watchers``: how many watches clients hold; without any a stopping API server ends soon.
 
-    ``events=False`` takes the kubelet's inotify away, so that only the re-list sees changes.
+    ``events=False`` takes the kubelet's inotify away, so that only the re-list sees changes. ``etcd_port`` is where
+    etcd takes connections; 0 lets ``Node`` choose one.
     """
 
     root: str
@@ -36,6 +38,7 @@ class NodeConfig:
     watchers: int = 1
     events: bool = True
     missing_images: frozenset[str] = field(default=frozenset())
+    etcd_port: int = 0
 
 
 class Kubelet:
@@ -48,6 +51,7 @@ class Kubelet:
         self._source = FileSource(
             directory=config.root + MANIFESTS_DIR, logical_directory=MANIFESTS_DIR, node_name=config.node_name
         )
+        self._etcd = EtcdPort(config.address, config.etcd_port, f"{config.root}/{RUN_DIR}/faults")
         self._context = WorkerContext(
             root=config.root,
             node_name=config.node_name,
@@ -77,6 +81,7 @@ class Kubelet:
         finally:
             if watch is not None:
                 watch.close()
+            self._etcd.close()
             await _cancel([*ticks, *self._tasks.values()])
             self._journal.record("kubelet-stop")
 
@@ -108,6 +113,7 @@ class Kubelet:
             if watch is not None:
                 watch.arm()
             self._publish()
+            await self._etcd.follow()
             await asyncio.sleep(max(0.01, self._pace.real_s(timing.REARM_S) / 2))
 
     def _on_event(self, name: str, event: FileEvent) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -58,7 +58,7 @@ class Node:
     def __init__(
         self, config: NodeConfig, *, version: str = "v1.36.3", port: int = 0, own_process: bool = True
     ) -> None:
-        self.config = config
+        self.config = replace(config, etcd_port=config.etcd_port or free_port(config.address))
         self.root = config.root
         self.port = port or free_port(config.address)
         self.manifest = Path(config.root + MANIFESTS_DIR, MANIFEST_NAME)
@@ -84,7 +84,11 @@ class Node:
         facts = {**asdict(self.config), "missing_images": sorted(self.config.missing_images), "port": self.port}
         Path(self.root, NODE_FILE).write_text(json.dumps(facts), encoding="utf-8")
         if not self.manifest.exists():
-            self.manifest.write_bytes(kubeadm_manifest(self._version, address=self.config.address, port=self.port))
+            self.manifest.write_bytes(
+                kubeadm_manifest(
+                    self._version, address=self.config.address, port=self.port, etcd_port=self.config.etcd_port
+                )
+            )
             self.manifest.chmod(0o600)
 
     def start(self) -> None:

@@ -82,8 +82,17 @@ def write_manifest(root: str, version: str) -> Path:
     facts = _facts(root)
     path = Path(root + MANIFESTS_DIR, f"{COMPONENT}.yaml")
     path.parent.mkdir(0o700, parents=True, exist_ok=True)
-    _write_in_place(path, kubeadm_manifest(version, address=str(facts["address"]), port=int(str(facts["port"]))))
+    _write_in_place(path, _manifest(facts, version))
     return path
+
+
+def _manifest(facts: Mapping[str, object], version: str) -> bytes:
+    return kubeadm_manifest(
+        version,
+        address=str(facts["address"]),
+        port=int(str(facts["port"])),
+        etcd_port=int(str(facts["etcd_port"])) or 2379,
+    )
 
 
 def upgrade(
@@ -167,7 +176,7 @@ class _Upgrade:
         self._version = version
         self._observer = observer
         self._speed = float(str(facts["speed"]))
-        self._address, self._port = str(facts["address"]), int(str(facts["port"]))
+        self._plain = _manifest(facts, version)
         self._key = f"kube-system/{COMPONENT}-{facts['node_name']}"
         self._timeline: list[UpgradeStep] = []
         tmp = self._root / TMP_DIR
@@ -208,7 +217,7 @@ class _Upgrade:
         for component in STAGED_COMPONENTS:
             content = component_manifest(component, self._version)
             if component == COMPONENT:
-                content = staged or kubeadm_manifest(self._version, address=self._address, port=self._port)
+                content = staged or self._plain
             _write_in_place(self._staging / f"{component}.yaml", content)
         self._did("staged", self._staging / self._live.name)
 

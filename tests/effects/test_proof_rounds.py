@@ -37,7 +37,9 @@ def _make_node(short_tmp: Path) -> Iterator[Callable[..., Node]]:
         config = NodeConfig(root=str(short_tmp), speed=40.0)
         node = Node(config, port=free_port(config.address), own_process=False)
         node.manifest.parent.mkdir(parents=True, exist_ok=True)
-        text = kubeadm_manifest("v1.36.3", address=config.address, port=node.port).decode()
+        text = kubeadm_manifest(
+            "v1.36.3", address=config.address, port=node.port, etcd_port=node.config.etcd_port
+        ).decode()
         node.manifest.write_text(edit(with_grace(text)))
         put_policy(node, policy)
         made.append(node)

@@ -24,7 +24,9 @@ def make_node(short_tmp: Path) -> Iterator[MakeNode]:
         config = NodeConfig(**{"root": str(short_tmp), "speed": SPEED, **settings})
         node = Node(config, port=free_port(config.address), own_process=False)
         node.manifest.parent.mkdir(parents=True, exist_ok=True)
-        text = kubeadm_manifest("v1.36.3", address=config.address, port=node.port).decode()
+        text = kubeadm_manifest(
+            "v1.36.3", address=config.address, port=node.port, etcd_port=node.config.etcd_port
+        ).decode()
         node.manifest.write_text(edit(text))
         made.append(node)
         return node

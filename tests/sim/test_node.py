@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -50,8 +51,9 @@ def test_kubelet_and_api_server_are_found_by_name_and_root(short_tmp: Path) -> N
 
 def test_configuration_survives_the_way_to_the_kubelets_process(short_tmp: Path) -> None:
     config = NodeConfig(root=str(short_tmp), speed=3.5, seed=7, watchers=2, missing_images=frozenset({"a:b"}))
-    Node(config).prepare()
-    assert load_config(str(short_tmp)) == config
+    node = Node(config)
+    node.prepare()
+    assert load_config(str(short_tmp)) == node.config == replace(config, etcd_port=node.config.etcd_port)
 
 
 def test_killed_kubelet_takes_its_api_server_along_and_is_reported(short_tmp: Path) -> None:
