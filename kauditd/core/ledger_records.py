@@ -174,7 +174,9 @@ def _summed(ledger: Ledger, record: Mapping[str, Any]) -> Ledger:
     month = get_str(record, "month", where="a month")
     seconds = {SpanKind(k): s for k, s in _numbers(get_mapping(record, "seconds", where="a month")).items()}
     windows = _upserted(ledger, get_list(record, "windows", where="a month"))
-    return replace(ledger, months={**ledger.months, month: seconds}, windows=windows)
+    # A month may be there for the sake of its windows alone; one without seconds sums up nothing.
+    months = {**ledger.months, month: seconds} if seconds else ledger.months
+    return replace(ledger, months=months, windows=windows)
 
 
 def _upserted(ledger: Ledger, values: list[Any]) -> tuple[Window, ...]:

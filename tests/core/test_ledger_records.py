@@ -98,6 +98,14 @@ def test_lost_marks_read_back_as_unknown_and_never_as_better(steps: list[tuple],
     assert again == found
 
 
+def test_a_month_with_windows_and_no_seconds_sums_up_nothing() -> None:
+    nothing = (0.0, None, False, None, "", "", "", 0.0, False)
+    steps = [*[nothing] * 7, (1.0, None, False, None, "", "", "boot", 0.0, True), *[nothing] * 4]
+    ledgers = [play(steps[:length], wall=True)[0] for length in range(1, len(steps) + 1)]
+    found = load_ledger(r for n, r in enumerate(written(ledgers)) if n != 7)
+    assert load_ledger([through_json(r) for r in compact_records(found)]) == found
+
+
 def test_a_lost_mark_leaves_a_window_that_says_so() -> None:
     records = written(chain())
     del records[3:9]
