@@ -100,7 +100,9 @@ def test_lost_marks_read_back_as_unknown_and_never_as_better(steps: list[tuple],
 
 def test_a_month_with_windows_and_no_seconds_sums_up_nothing() -> None:
     nothing = (0.0, None, False, None, "", "", "", 0.0, False)
-    steps = [*[nothing] * 7, (1.0, None, False, None, "", "", "boot", 0.0, True), *[nothing] * 4]
+    steps = [*[nothing] * 7, (1.0, None, False, None, "", "", "boot", 0.0, True), *[nothing] * 3]
+    proof = ProofResult(ok=True, audit_id="canary-1")
+    steps.append((0.0, ServerId(pid=100, started_s=900.0), True, proof, "", "", "", 0.0, False))
     ledgers = [play(steps[:length], wall=True)[0] for length in range(1, len(steps) + 1)]
     found = load_ledger(r for n, r in enumerate(written(ledgers)) if n != 7)
     assert load_ledger([through_json(r) for r in compact_records(found)]) == found
