@@ -38,7 +38,7 @@ check: venv  ## every linter: ruff, mypy strict, import contracts, shellcheck, a
 	@VENV="$(VENV)" tests/run.sh check
 
 coverage: venv  ## branch coverage of kauditd/core by its own tests, which must be 100 %
-	@export COVERAGE_FILE="$(CACHE)/coverage"; $(PY) -m coverage erase && $(PY) -m coverage run -m pytest -q tests/core && $(PY) -m coverage combine -q && $(PY) -m coverage report
+	@VENV="$(VENV)" tests/run.sh coverage
 
 bench: venv  ## the figures of README.md, measured here
 	@$(PY) -m tests.bench

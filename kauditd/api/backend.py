@@ -34,6 +34,10 @@ class Backend(Protocol):
         """End a pause."""
         ...
 
+    async def canary(self, *, peer_uid: int) -> Snapshot:
+        """A round of proof now, whether one is due or not, and the snapshot after it. Takes seconds where it fails."""
+        ...
+
     async def annotate(
         self, window_id: int, *, peer_uid: int, root_cause: str | None, prevention: str | None, owner: str | None
     ) -> Window | None:

@@ -136,6 +136,10 @@ class Connection(asyncio.Protocol):
         else:
             self._arm(seconds + self._doorway.limits.request_s)
 
+    def allow(self, seconds: float) -> None:
+        """Moves the deadline for a write of ``seconds``, also for a client that has closed its own side."""
+        self._arm(seconds + self._doorway.limits.request_s)
+
     def cut(self) -> None:
         """Ends the connection now; a handler at work on it is cancelled."""
         if self._transport is not None:

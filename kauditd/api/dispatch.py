@@ -80,7 +80,7 @@ class Dispatcher:
             self._check_access(row, caller)
             call = await self._read_call(row, request, caller)
             if row.access is Access.WRITE:
-                reply = await self._mutate(row, call)
+                reply = await self._mutate(row, call, self._time_for(row, request))
             elif row.is_wait:
                 reply = await self._wait(row, call, request, caller.role)
             else:
@@ -180,23 +180,36 @@ class Dispatcher:
         finally:
             self._waits.give_back(role)
 
-    async def _mutate(self, row: Row, call: Call) -> Reply:
+    def _time_for(self, row: Row, request: web.Request) -> float:
+        """How long a write may keep its client waiting. A round of proof has more, and there is one at most."""
+        if not row.is_round:
+            return self._limits.request_s * _PATIENCE
+        if any(task.get_name() == _task_name(row) for task in self._mutations):
+            hint = "wait for it, or see: kauditctl status"
+            raise Rejected("cannot start a round of proof: one is under way", kind="refused", hint=hint)
+        if isinstance(request.protocol, Exchange):
+            request.protocol.connection.allow(self._limits.round_s)
+        return self._limits.round_s
+
+    async def _mutate(self, row: Row, call: Call, time_s: float) -> Reply:
         """Runs a write as a task of its own: a client that goes away must not stop it half way.
 
-        Where the engine takes longer than a request may, the answer is the change that it has opened meanwhile.
+        Where the engine takes longer than ``time_s``, the answer is the change that it has opened meanwhile.
         """
         before = _newest_id(self._backend)
-        task = asyncio.create_task(self._carry_out(row, call), name=f"api {row.path}")
+        task = asyncio.create_task(self._carry_out(row, call), name=_task_name(row))
         self._mutations.add(task)
         task.add_done_callback(self._mutations.discard)
-        done, _late = await asyncio.wait({task}, timeout=self._limits.request_s * _PATIENCE)
+        done, _late = await asyncio.wait({task}, timeout=time_s)
         if done:
             return task.result()
         task.add_done_callback(_log_late_fault)
         started = next((change for change in self._backend.snapshot().changes if change.id > before), None)
         if started is None or row.result is not ActionView:
             raise Rejected(
-                "cannot say yet how it ends: the work goes on", kind="unavailable", hint="see: kauditctl history"
+                "cannot say yet how it ends: the work goes on",
+                kind="unavailable",
+                hint="see: kauditctl status" if row.is_round else "see: kauditctl history",
             )
         return Reply(result=ActionView(change=started))
 
@@ -219,6 +232,10 @@ def _log_late_fault(task: asyncio.Task[Reply]) -> None:
     fault = None if task.cancelled() else task.exception()
     if fault is not None and not isinstance(fault, KauditError):
         logger.error("Cannot finish a request that went on without its client", exc_info=fault)
+
+
+def _task_name(row: Row) -> str:
+    return f"api {row.path}"
 
 
 def _newest_id(backend: Backend) -> int:

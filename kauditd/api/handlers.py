@@ -10,7 +10,7 @@ from kauditd.api.access import Peer
 from kauditd.api.backend import Backend
 from kauditd.api.envelope import Rejected
 from kauditd.api.metrics import metrics_text
-from kauditd.api.render import change_text, changes_text, status_text, windows_text
+from kauditd.api.render import change_text, changes_text, proof_text, status_text, windows_text
 from kauditd.api.views import (
     API_LEVEL,
     ActionView,
@@ -21,6 +21,7 @@ from kauditd.api.views import (
     WaitView,
     WindowsView,
     newest_first,
+    proof_view,
     status_view,
 )
 from kauditd.core import windows as ledger_windows
@@ -95,6 +96,12 @@ async def get_drift(call: Call) -> Reply:
 async def get_plan(call: Call) -> Reply:
     """What apply would do now, and what holds it back."""
     return Reply(result=call.backend.snapshot().plan)
+
+
+async def get_proof(call: Call) -> Reply:
+    """The last evidence that events arrive, or what the newest round found wrong."""
+    view = proof_view(call.backend.snapshot())
+    return Reply(result=view, healthy=view.proven)
 
 
 async def get_policy(call: Call) -> Reply:
@@ -196,6 +203,15 @@ async def pause(call: Call) -> Reply:
 async def resume(call: Call) -> Reply:
     """End a pause."""
     return Reply(result=status_view(await call.backend.resume(peer_uid=call.peer.uid)))
+
+
+async def canary(call: Call) -> Reply:
+    """A round of proof now; evidence from an earlier one does not answer it."""
+    before = call.backend.snapshot().proof
+    view = proof_view(await call.backend.canary(peer_uid=call.peer.uid), before=before)
+    if call.wants_text:
+        return Reply(text=proof_text(view), healthy=view.proven)
+    return Reply(result=view, healthy=view.proven)
 
 
 def _change_reply(change: Change | None, change_id: int) -> Reply:

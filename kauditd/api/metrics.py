@@ -35,9 +35,15 @@ class Family:
 def metrics_text(snapshot: Snapshot) -> str:
     """The exposition of one snapshot."""
     families: dict[str, Family] = {}
-    for family in [*_state(snapshot), *_times(snapshot), *_counts(snapshot), *_ledger(snapshot), *_engine(snapshot)]:
+    for family in _families(snapshot):
         families.setdefault(family.name, family)
     return exposition(families.values())
+
+
+def _families(snapshot: Snapshot) -> list[Family]:
+    """All of them in the order of the exposition; of two with one name the first is meant."""
+    parts = (_state, _times, _proof, _counts, _ledger, _engine)
+    return [family for part in parts for family in part(snapshot)]
 
 
 def exposition(families: Iterable[Family]) -> str:
@@ -82,6 +88,20 @@ def _times(snapshot: Snapshot) -> list[Family]:
         for name, text, at in times
         if at is not None
     ]
+
+
+def _proof(snapshot: Snapshot) -> list[Family]:
+    """The newest round of proof. What it found wrong is a reason too, and has its code as a label there."""
+    proof = snapshot.proof
+    failed = _gauge("kauditd_proof_failed", "Whether the newest round of proof found a fault.", bool(proof.code))
+    if proof.evidence is None:
+        return [failed]
+    return [
+        failed,
+        Family(name="kauditd_proof_latency_seconds", kind="gauge", unit="seconds",
+               text="How long the last proven event took from the request into the log.",
+               samples=(({}, proof.evidence.latency_ms / 1000),)),
+    ]  # fmt: skip
 
 
 def _counts(snapshot: Snapshot) -> list[Family]:

@@ -7,9 +7,11 @@ terminal's cursor. Colour comes only when asked for. Times are UTC with the dist
 import time
 from collections.abc import Sequence
 
-from kauditd.api.views import StatusView, WindowsSummary, WindowsView
+from kauditd.api.views import ProofView, StatusView, WindowsSummary, WindowsView
 from kauditd.core.model import Change, Reason, Severity, Verdict
+from kauditd.core.trail import Trail
 from kauditd.core.windows import Coverage, Window
+from kauditd.engine.snapshot import ProofStatus
 from kauditd.errors import quote
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -22,6 +24,9 @@ _VERDICT_COLOUR = {
 }
 _SEVERITY_COLOUR = {Severity.INFO: "36", Severity.WARNING: "33", Severity.CRITICAL: "31"}
 _TEXT_LIMIT = 512
+_REMEDY = "remedy"
+"""The event that holds advice; nothing happened then, so it is told beside the reason and not in the timeline."""
+
 _LATEST_UNIX_S = 253_402_300_799  # the last second of the year 9999, where time.gmtime's text stops lining up
 
 
@@ -53,6 +58,24 @@ def status_text(status: StatusView, *, now_unix_s: float, colour: bool) -> str:
         lines += ["", *_reasons(status.reasons, now_unix_s=now_unix_s, colour=colour)]
     lines += ["", *_aligned(_facts(status, now_unix_s=now_unix_s))]
     return "\n".join(lines) + "\n"
+
+
+def proof_text(view: ProofView) -> str:
+    """``kauditctl canary``: where the event was seen, or why nothing is proven and what to do about it."""
+    proof = view.proof
+    seen = proof.evidence
+    if view.proven and seen is not None:
+        where = f"{_clean(seen.file)} at byte {seen.offset_bytes}"
+        latency = _milliseconds(seen.latency_ms)
+        return f"proven: event {_clean(seen.audit_id)} was in {where}, {latency} after it was asked for\n"
+    if proof.code:
+        lines = [f"not proven: {_clean(proof.code)}: {_clean(proof.what)}"]
+    elif seen is not None:
+        lines = ["not proven: this round neither saw its event nor showed a fault; an earlier one did see its event"]
+    else:
+        lines = [f"not proven: {_clean(proof.what)}"]
+    hint = proof.hint or "kauditctl status"
+    return "\n".join([*lines, f"hint: {_clean(hint)}"]) + "\n"
 
 
 def changes_text(changes: tuple[Change, ...], *, now_unix_s: float, detailed: bool) -> str:
@@ -90,14 +113,17 @@ def change_text(change: Change, *, now_unix_s: float) -> str:
     ]
     if change.reason:
         facts.append(("reason", _clean(change.reason)))
+    remedies = dict.fromkeys(event.detail for event in change.events if event.what == _REMEDY)
+    facts += [("hint", _clean(remedy)) for remedy in remedies]
     facts += [("before", change.before[:12]), ("after", change.after[:12])]
     lines = _aligned(facts)
-    if change.events:
+    happened = [event for event in change.events if event.what != _REMEDY]
+    if happened:
         start_unix_s = change.started_unix_s
         lines.append("")
         lines += _aligned(
             [(f"{event.at_unix_s - start_unix_s:+8.1f} s", _clean(event.what), _clean(event.detail))
-             for event in change.events]
+             for event in happened]
         )  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -187,7 +213,8 @@ def _facts(status: StatusView, *, now_unix_s: float) -> list[tuple[str, str]]:
         ("target", _target(status)),
         ("process", _process(status, now_unix_s=now_unix_s)),
         ("policy", _policy(status)),
-        ("proof", _proof(status, now_unix_s=now_unix_s)),
+        *_proof(status.proof, now_unix_s=now_unix_s),
+        ("counters", _clean(status.proof.counters) or "not compared yet"),
         *([] if status.coverage is None else [("windows", _summary(status.windows, now_unix_s=now_unix_s))]),
         ("drift", "none" if not status.drift_count else f"{status.drift_count}, see: kauditctl diff"),
         ("mode", _mode(status, now_unix_s=now_unix_s)),
@@ -213,11 +240,24 @@ def _process(status: StatusView, *, now_unix_s: float) -> str:
     return f"pid {status.process.pid}, started {started}"
 
 
-def _proof(status: StatusView, *, now_unix_s: float) -> str:
-    proof = status.proof
+def _proof(proof: ProofStatus, *, now_unix_s: float) -> list[tuple[str, str]]:
+    """The last proof with its age, or what the newest round found wrong and what to do about it."""
+    if proof.code:
+        hint = [("", f"hint: {_clean(proof.hint)}")] if proof.hint else []
+        return [("proof", f"failed: {_clean(proof.code)}: {_clean(proof.what)}"), *hint]
     if proof.proven_unix_s is None:
-        return "none yet"
-    return f"{_clean(proof.what)}, {moment(proof.proven_unix_s, now_unix_s=now_unix_s)}"
+        return [("proof", f"none yet: {_clean(proof.what)}" if proof.what else "none yet")]
+    what = _clean(proof.what) if proof.evidence is None else _evidence(proof.evidence)
+    return [("proof", f"{what}, {moment(proof.proven_unix_s, now_unix_s=now_unix_s)}")]
+
+
+def _evidence(seen: Trail) -> str:
+    return f"event {_clean(seen.audit_id)} in the log after {_milliseconds(seen.latency_ms)}"
+
+
+def _milliseconds(latency_ms: float) -> str:
+    """Short times with a decimal, since most events are there in less than a millisecond."""
+    return f"{latency_ms:.1f} ms" if latency_ms < 10 else f"{latency_ms:.0f} ms"
 
 
 def _summary(windows: WindowsSummary, *, now_unix_s: float) -> str:

@@ -17,6 +17,7 @@ from kauditd.api.views import (
     ChangesView,
     DriftView,
     HealthView,
+    ProofView,
     StatusView,
     VersionView,
     WaitView,
@@ -47,7 +48,8 @@ class Access(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One route. ``text_type`` is the media type of a route that answers text: always, or on ``Accept: text/plain``
-    where it has a ``result`` as well. ``is_wait`` marks a long poll, bounded by its ``timeout_s``."""
+    where it has a ``result`` as well. ``is_wait`` marks a long poll, bounded by its ``timeout_s``. ``is_round`` marks a
+    write that may take ``Limits.round_s`` and of which one is under way at most."""
 
     method: str
     path: str
@@ -59,6 +61,7 @@ class Row:
     body: tuple[Seconds | Text, ...] = ()
     text_type: str = ""
     is_wait: bool = False
+    is_round: bool = False
     statuses: tuple[int, ...] = (200,)
 
 
@@ -138,6 +141,7 @@ def build_table(*, wait_s: int) -> tuple[Row, ...]:
             text_type="text/plain"),
         _write("windows/{id}/annotate", handlers.annotate_window, Window, "Note root cause, prevention and owner",
                *notes),
+        _read("/v1/proof", handlers.get_proof, ProofView, "The last evidence that events arrive, or what failed"),
         _read("/v1/policy", handlers.get_policy, PolicyStatus, "The published policy with its text",
               text_type="text/plain"),
         _read("/v1/version", handlers.get_version, VersionView, "The version of the daemon and of the API"),
@@ -150,4 +154,6 @@ def build_table(*, wait_s: int) -> tuple[Row, ...]:
         _write("disable", handlers.disable, ActionView, "Take our lines out of the manifest and stay out"),
         _write("pause", handlers.pause, StatusView, "Write nothing for a while; observation goes on", duration),
         _write("resume", handlers.resume, StatusView, "End a pause"),
+        Row(method="POST", path="/v1/canary", access=Access.WRITE, handler=handlers.canary, result=ProofView,
+            summary="Prove now that events arrive; one round at a time", text_type="text/plain", is_round=True),
     )  # fmt: skip

@@ -105,6 +105,19 @@ class ActionView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProofView:
+    """Whether the newest round of proof saw its event in the log, the evidence or the fault, and the verdict.
+
+    ``proof.evidence`` may be older than a round that showed neither; ``proven`` is false after such a one only in the
+    answer to the request that asked for it.
+    """
+
+    verdict: Verdict
+    proven: bool
+    proof: ProofStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaitView:
     """Whether the verdict waited for was there before the timeout, and the status at that moment."""
 
@@ -118,6 +131,15 @@ class VersionView:
 
     version: str
     api_level: int
+
+
+def proof_view(snapshot: Snapshot, *, before: ProofStatus | None = None) -> ProofView:
+    """The proof that a snapshot shows. With ``before`` it is proven only by an event that was not known then."""
+    proof, known = snapshot.proof, None if before is None else before.evidence
+    proven = proof.proven_unix_s is not None and not proof.code
+    if before is not None:
+        proven = proven and proof.evidence is not None and (known is None or proof.evidence.audit_id != known.audit_id)
+    return ProofView(verdict=snapshot.verdict, proven=proven, proof=proof)
 
 
 def newest_first(changes: tuple[Change, ...]) -> tuple[Change, ...]:

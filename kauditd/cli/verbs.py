@@ -70,6 +70,10 @@ def _questions() -> tuple[Verb, ...]:
              example="kauditctl wait --for protected --timeout 120",
              options={"--for": ("VERDICT", "protected (default), changing, degraded, unprotected or unknown"),
                       "--timeout": (_TIMEOUT[0], f"{_TIMEOUT[1]} (default 120)")}),
+        Verb("canary", "canary:run", "prove now that events arrive in the log",
+             text="Sends a request with an unguessable Audit-ID and looks for its event in the file that the API\n"
+                  "server writes. Exits 0 where it is there, else 1 with the reason. Root only.",
+             example="sudo kauditctl canary"),
         Verb("check", "assess:check", "read the node itself and judge it; needs no daemon",
              text="Reads settings, manifest, processes and log once and prints the verdict. Writes nothing.\n"
                   "For CI, for incident response, and for a --root directory.",

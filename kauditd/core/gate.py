@@ -2,8 +2,8 @@
 
 Pure: the engine feeds it one observation at a time and keeps the ``GateState`` in between. The clock of the gate
 counts from the end of the old process; while that one still serves nothing has failed yet (a kubelet may take
-150 s to act after its own restart). Phases: ``old-ends`` -> ``new-process`` -> ``flags`` -> ``ready``; the phases
-that look into the log follow ``ready`` when there are any.
+150 s to act after its own restart). Phases: ``old-ends`` -> ``new-process`` -> ``flags`` -> ``ready`` -> ``trail``,
+where an event of the new process has to be seen in its log. A way back asks for no flag, and so for no event.
 
 A dead etcd is not blamed on the change: while it does not answer no death counts and the gate's clock stands still, in
 all no longer than ``gate_s`` and ``overlap_s`` together. Two faults leave no process and no word: a hostPath whose type
@@ -35,6 +35,9 @@ KUBELET_SETTLES_S = 60.0
 CRASHES = 2
 """So many ends of new containers are a crash loop; one may be chance."""
 
+SAME_POD_S = 60.0
+"""After three re-lists of the kubelet (20 s each) a pod that is the running one has been seen as that."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateState:
@@ -43,6 +46,7 @@ class GateState:
     ``old_pid`` and ``old_started_unix_s`` name the process that served at the write (None: there was none).
     ``seen`` are the (pid, start) of new processes that appeared since. ``alive`` is true once a kubelet or an API
     server was seen, so that a kubelet that is just being restarted is not taken for a machine image.
+    ``same_pod``: the bytes written are those that ran before, so the kubelet may never have seen anything else.
     ``ended_before`` is the container that had ended when the gate was first looked at: no fault of the change.
     ``pod_before`` are the log directories as the first look found them. ``excused`` deaths fell into an outage of etcd,
     for want of which nothing could start for ``without_etcd_s``. ``empty_s``: so long the new pod's log directory has
@@ -58,6 +62,7 @@ class GateState:
     seen: tuple[tuple[int, float], ...] = ()
     phase: Phase = Phase.OLD_ENDS
     alive: bool = False
+    same_pod: bool = False
     ended_before: ContainerEnd | None = None
     pod_before: PodEvidence | None = None
     excused: int = 0
@@ -89,7 +94,8 @@ class Passed:
 class Failed:
     """The change must be taken back; ``code`` is stable, ``remedy`` says what a person can do.
 
-    ``blames_target`` is false where the manifest is not at fault (etcd, the kubelet, the image): it may be tried again.
+    ``blames_target`` is false where the manifest is not at fault (etcd, the kubelet, the image, a full disk, a log that
+    somebody moved): it may be tried again.
     """
 
     state: GateState
@@ -193,6 +199,9 @@ def _judge_old(
     """The old process serves on. It is no failure where that is all that was asked for, as after a rollback that
     came before the kubelet had acted on the first write: the bytes are the old ones, so the pod is the old one."""
     state = replace(state, phase=Phase.OLD_ENDS)
+    if state.same_pod and state.waited_s >= SAME_POD_S and (seen := _proven_since(state, old, desired, observed)):
+        text = f"{name_process(old)} runs this very pod, so nothing had to restart; {seen}"
+        return Passed(state=state, proven=True, text=text)
     if state.waited_s <= deadlines.overlap_s:
         return Waiting(state=state, text="the old API server has not ended yet")
     text = f"the old API server (pid {old.pid}) still runs {state.waited_s:.0f} s after the write"
@@ -207,20 +216,35 @@ def _judge_old(
     )
 
 
+def _proven_since(state: GateState, old: ApiServerProcess, desired: Desired, observed: Observed) -> str:
+    """What was seen of the old process's trail since the write; "" where anything is missing."""
+    trail = observed.trail
+    if trail is None or trail.taken_unix_s <= state.written_unix_s or find_missing(desired, observed, old) is not None:
+        return ""
+    return trail.text
+
+
 def _judge_new(
     state: GateState, desired: Desired, observed: Observed, deadlines: Deadlines, elapsed_s: float
 ) -> GateResult:
-    """No process of before runs. While etcd does not serve nothing can be proven, and none of that is the change's
-
-    fault; it is bounded all the same.
-    """
+    """No process of before runs."""
     # Where several match (a nested cluster's), ours is the one that carries the flags, else the one started last.
     current = max(observed.processes, key=lambda p: (flags_agree(desired, p), p.started_unix_s), default=None)
     missing = find_missing(desired, observed, current)
     if missing is None:
-        text = f"{name_process(current)} carries every flag and is ready"
-        return Passed(state=replace(state, phase=Phase.READY), proven=True, text=text)
+        return _pass(state, desired, observed, current)
     state = replace(state, phase=missing.phase)
+    if missing.phase is Phase.TRAIL:
+        # It serves: what earlier attempts died of, and the etcd that they lacked, say nothing of its log.
+        return _judge_deadline(state, missing, deadlines) or Waiting(state=state, text=missing.text)
+    return _judge_start(state, missing, observed, deadlines, elapsed_s)
+
+
+def _judge_start(
+    state: GateState, missing: Missing, observed: Observed, deadlines: Deadlines, elapsed_s: float
+) -> GateResult:
+    """It does not serve yet. What etcd keeps from starting is not the change's fault; it is bounded all the same."""
+    absent = missing.phase is Phase.NEW_PROCESS
     ends = _count_ends(state, observed.ended)
     ended = observed.ended if ends else None
     if ended is not None and ended.blames_audit:
@@ -231,7 +255,7 @@ def _judge_new(
     if etcd_down:
         state = replace(state, excused=dead)
     # When etcd is back, the kubelet still holds the container back for what it died of meanwhile.
-    held_back = state.excused > 0 and dead == state.excused and current is None
+    held_back = state.excused > 0 and dead == state.excused and absent
     if etcd_down or held_back:
         state = replace(state, without_etcd_s=state.without_etcd_s + elapsed_s)
         why = _explain_etcd(observed, ended) if etcd_down else ": it serves again, the kubelet holds the pod back"
@@ -241,10 +265,19 @@ def _judge_new(
     if dead - state.excused >= CRASHES:
         return _crash_loop(state, dead, ended)
     return (
-        (_judge_silence(state, observed) if dead == 0 and current is None else None)
+        (_judge_silence(state, observed) if dead == 0 and absent else None)
         or _judge_deadline(state, missing, deadlines)
         or Waiting(state=state, text=missing.text)
     )
+
+
+def _pass(state: GateState, desired: Desired, observed: Observed, current: ApiServerProcess | None) -> Passed:
+    """Nothing is missing; the evidence is told where there had to be any."""
+    name = name_process(current)
+    if not desired.flags or observed.trail is None:
+        return Passed(state=replace(state, phase=Phase.READY), proven=True, text=f"{name} is ready")
+    text = f"{name} carries every flag and is ready; {observed.trail.text}"
+    return Passed(state=replace(state, phase=Phase.TRAIL), proven=True, text=text)
 
 
 def _explain_etcd(observed: Observed, ended: ContainerEnd | None) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from kauditd.core.lastwords import LastWords, explain_last_words
 from kauditd.core.lastwords_table import Blame
 from kauditd.core.model import ApiServerProcess, Desired, Digest, Edited, ManifestFile, ManifestView
+from kauditd.core.trail import Trail, TrailState
 
 _ETCD_CHECK = re.compile(r"\betcd(?:-readiness)?\b.* failed")
 """The checks of k8s.io/apiserver pkg/server/options/etcd.go, as the probe's detail lists what failed."""
@@ -154,6 +155,7 @@ class Observed:
     view: ManifestView | None = None
     edited: Edited | None = None
     asked: Desired | None = None
+    trail: Trail | None = None
     refusal: Refusal | None = None
     shadows: tuple[Shadow, ...] = ()
     processes: tuple[ApiServerProcess, ...] = ()
@@ -176,6 +178,14 @@ class Observed:
     def process(self) -> ApiServerProcess | None:
         """The API server that serves: the oldest where an old one and its successor overlap for an instant."""
         return min(self.processes, key=lambda p: p.started_unix_s, default=None)
+
+    @property
+    def proven(self) -> bool:
+        """Whether the last round of proof saw an event of the process that serves."""
+        process, trail = self.process, self.trail
+        return (
+            process is not None and trail is not None and trail.state is TrailState.PROVEN and trail.speaks_of(process)
+        )
 
     @property
     def anything_runs(self) -> bool:

@@ -7,6 +7,7 @@ from typing import assert_never
 from kauditd.core.drift import flags_agree
 from kauditd.core.model import ApiServerProcess, Change, Desired, Drift, Reason, Severity, Verdict
 from kauditd.core.observed import Observed
+from kauditd.core.trail import TrailState
 
 LONGEST_CYCLE_S = 15.0
 """A proof may be this much younger than the look it is judged with: it is taken later in the same cycle."""
@@ -30,8 +31,9 @@ class Judgement:
 class Facts:
     """All that a judgement needs. ``desired`` is None where no policy was ever usable.
 
-    ``proven_unix_s`` is the last time the running process was seen with our flags; older than
-    ``proof_lifetime_s`` it no longer counts. ``troubles`` are reasons of other origin (settings, watch, ...).
+    ``proven_unix_s`` is when the last canary was sent whose event of the running process was seen in the log. Older
+    than ``proof_lifetime_s`` it no longer counts, nor does it once a newer round has failed (``observed.trail``).
+    ``troubles`` are reasons of other origin (settings, watch, ...).
     """
 
     observed: Observed
@@ -110,8 +112,10 @@ def _audit_off(facts: Facts, process: ApiServerProcess, reasons: Sequence[Reason
 
 
 def _stale_proof(facts: Facts) -> Reason | None:
-    """A reason where the last proof is too old or lies in the future after a clock step back."""
-    proven = facts.proven_unix_s
+    """A reason where the newest round failed, or the last proof is too old or ahead of a clock that was set back."""
+    proven, trail, process = facts.proven_unix_s, facts.observed.trail, facts.observed.process
+    if trail is not None and process is not None and trail.state is TrailState.UNPROVEN and trail.speaks_of(process):
+        return Reason(code=trail.code, severity=Severity.CRITICAL, text=trail.text, hint=trail.hint)
     if proven is None:
         text = "the running API server was never proven to write its audit log"
     else:

@@ -13,16 +13,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from kauditd.api.app import Server
-from kauditd.core.layout import LOCK_FILE, Layout, parent
+from kauditd.core.layout import LOCK_FILE, STATE_DIR, Layout, parent
 from kauditd.core.model import Outcome, Verdict
-from kauditd.core.observed import HealthFacts
 from kauditd.daemon.node import RealMemory, RealNode
+from kauditd.daemon.senses import RealSenses
 from kauditd.effects import files, store
 from kauditd.effects.crashpoints import crash_point_hook
-from kauditd.effects.probing import probe_in_child
-from kauditd.effects.processes import ProcessReader
+from kauditd.effects.ledger import LedgerFile
 from kauditd.effects.systemd import Notifier, listen_fds, watchdog_interval_s
 from kauditd.effects.watch import Watch
+from kauditd.engine.bookkeeping import Bookkeeper
 from kauditd.engine.commands import Commands
 from kauditd.engine.guard import Guard
 from kauditd.engine.loop import GATE_POLL_S, Loop, Watching
@@ -32,8 +32,6 @@ from kauditd.engine.snapshot import Snapshot
 from kauditd.errors import KauditError
 
 logger = logging.getLogger(__name__)
-
-_PROBE_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +55,13 @@ class App:
         layout = options.layout
         node = RealNode(layout, crash_point_hook(options.environ))
         self._memory = RealMemory(layout)
-        self._guard = Guard(node, self._memory, options.settings_file)
+        self._keeper = Bookkeeper(LedgerFile(layout.host(f"{STATE_DIR}/ledger.ndjson"), files=files))
+        self._guard = Guard(node, self._memory, options.settings_file, keeper=self._keeper)
         self._loop = Loop(
             self._guard,
             Reporter(self._guard, started_unix_s=node.now_unix_s()),
             make_watch=self._make_watch,
-            read_table=ProcessReader(layout).snapshot,
-            probe=_ask,
+            senses=RealSenses(layout),
             publish=self._publish,
         )
 
@@ -75,7 +73,8 @@ class App:
         server: Server | None = None
         try:
             await self._loop.start()
-            server = Server(Service(self._loop, Commands(self._guard), self._board), group_id=self._group_id())
+            service = Service(self._loop, Commands(self._guard), self._board, self._keeper)
+            server = Server(service, group_id=self._group_id())
             await server.start(self._where())
             self._notifier.ready()
             logger.info("Started; %s", self._sentence)
@@ -119,6 +118,7 @@ class App:
             "cycle": self._loop.cycle_forever(),
             "reload": self._reload_forever(reload),
             "watchdog": self._ping_forever(),
+            "weigh": self._loop.weigh_forever(),
         }
         running = {asyncio.create_task(work, name=name) for name, work in tasks.items()}
         stopping = asyncio.create_task(_until(stop), name="stop")
@@ -184,10 +184,6 @@ class _HostWatch(Watch):
     def follow(self, directories: Sequence[str]) -> tuple[str, ...]:
         """Watch these logical directories from now on."""
         return super().follow([self._layout.host(d) for d in directories])
-
-
-async def _ask(address: str, port: int) -> HealthFacts:
-    return await probe_in_child(address, port, timeout_s=_PROBE_TIMEOUT_S)
 
 
 def _events_for(*numbers: signal.Signals) -> asyncio.Event:

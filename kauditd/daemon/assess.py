@@ -11,31 +11,31 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from kauditd.api.encode import dump, encode
 from kauditd.api.render import status_text
 from kauditd.api.views import status_view
 from kauditd.core.layout import Layout
-from kauditd.core.matching import match_processes
 from kauditd.core.model import Verdict
 from kauditd.core.plan import render_diff
 from kauditd.daemon.main import locate
 from kauditd.daemon.node import ReadOnlyMemory, ReadOnlyNode
+from kauditd.daemon.senses import RealSenses
 from kauditd.effects.inotify import inotify_limit, inotify_obtainable
-from kauditd.effects.probe import probe
-from kauditd.effects.processes import ProcessReader
 from kauditd.effects.profiles import PROFILE_NAMES, read_profile
 from kauditd.engine.checks import Examination, Grade, examine
 from kauditd.engine.guard import Guard
 from kauditd.engine.removal import without_our_lines
 from kauditd.engine.reporting import Reporter
 from kauditd.engine.snapshot import Snapshot, WatchStatus
+from kauditd.engine.survey import Survey, Wanted
 from kauditd.engine.workspace import Surroundings
 from kauditd.errors import KauditError
 
-_PROBE_TIMEOUT_S = 3.0
+_T = TypeVar("_T")
 
 
 class Assessment:
@@ -51,18 +51,27 @@ class Assessment:
         """Read everything once; the snapshot that a daemon would show."""
         guard = self.guard
         guard.start()
-        table = ProcessReader(self.layout).snapshot()
-        guard.look()
-        observed = guard.space.observed
-        mine = match_processes(observed.view if observed is not None else None, table.api_servers)
-        health = None
-        if mine:
-            address, port = guard.listening(mine[0])
-            health = asyncio.run(probe(address, port, timeout_s=_PROBE_TIMEOUT_S))
-        guard.assess(Surroundings(table=table, health=health))
+        guard.assess(asyncio.run(self._survey()))
         guard.reload()
         guard.look()
         return self.reporter.report(WatchStatus(mode="none", detail="a single look"))
+
+    async def _survey(self) -> Surroundings:
+        """Processes, health, and one round of proof."""
+        events, observed = asyncio.get_running_loop(), self.guard.look()
+
+        async def scan(call: Callable[[], _T], /) -> _T:
+            return await events.run_in_executor(None, call)
+
+        wanted = Wanted(
+            view=observed.view,
+            asked=observed.asked,
+            shadows=observed.shadows,
+            gate_open=False,
+            canary_interval_s=60.0,
+            policy=self.guard.space.wishes.policy,
+        )
+        return await Survey(RealSenses(self.layout), scan, events.time).take(wanted)
 
     def diff(self, *, disable: bool) -> str:
         """What apply, or the way back, would change; empty where nothing would."""

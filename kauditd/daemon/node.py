@@ -12,7 +12,7 @@ from kauditd.core.layout import KUBEADM_TMP_DIR, STATE_DIR, Layout, base_name, p
 from kauditd.core.model import Digest, EditRecord, FileId, ManifestFile
 from kauditd.core.observed import LogDirectory, PolicyFileState
 from kauditd.effects import files
-from kauditd.effects.clock import SystemClock
+from kauditd.effects.clock import SystemClock, boot_id
 from kauditd.effects.journal import Journal
 from kauditd.effects.profiles import read_profile
 from kauditd.effects.store import Store
@@ -36,6 +36,17 @@ class RealNode:
     def now_unix_s(self) -> float:
         """Wall-clock time."""
         return self._clock.now_unix_s()
+
+    def monotonic_s(self) -> float:
+        """Time since boot."""
+        return self._clock.monotonic_s()
+
+    def boot_id(self) -> str:
+        """Empty where it cannot be read."""
+        try:
+            return boot_id()
+        except FileFault:
+            return ""
 
     def read_manifest(self, path: str) -> ManifestFile:
         """See ``effects.files.read_manifest``; the answer carries the logical path."""

@@ -25,8 +25,8 @@ from kauditd.core.model import Change, ChangeEvent, Digest, Outcome
 from kauditd.engine.ports import Memory
 from kauditd.errors import FileFault
 
-_SHOWN = 200
-_KEPT = 500
+_SHOWN = 100
+_KEPT = 200
 
 
 class ChangeLog:

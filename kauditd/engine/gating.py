@@ -33,11 +33,11 @@ class Gating:
         self._resumed = False
         self.text = ""
 
-    def open(self, change: Change, desired: Desired | None) -> None:
+    def open(self, change: Change, desired: Desired | None, *, same_pod: bool = False) -> None:
         """Start the gate of a change that has just been written; None = nothing of ours is asked."""
         self._desired, self._wished = desired or NOTHING_ASKED, self._space.wishes.desired()
         self._taking_back, self._owed, self._resumed = "", "", False
-        self._state = self._fresh_state(change.started_unix_s)
+        self._state = replace(self._fresh_state(change.started_unix_s), same_pod=same_pod)
         self.text = "just written"
 
     def resume(self, change: Change, current: Digest | None) -> None:
@@ -120,10 +120,14 @@ class Gating:
             return
         space = self._space
         reason = f"{result.code}: {result.text}"
-        if change.cause not in _BY_HAND and self._blames_target(result, observed):
+        if change.cause not in _BY_HAND and result.blames_target:
             key = space.target_key(self._wished, self._image)
             space.standing = replace(space.standing, bad_targets={**space.standing.bad_targets, key: reason})
             self._save()  # before the way back begins: a crash in it must not lead to a second try
+        for word in space.surroundings.kubelet_words:
+            space.changes.note(change.id, "kubelet-said", at_unix_s=now, detail=f"{word.sentence} ({word.line})")
+        if result.remedy:
+            space.changes.note(change.id, "remedy", at_unix_s=now, detail=result.remedy)
         space.changes.note(change.id, "taken-back", at_unix_s=now, detail=reason, sync=True)
         logger.error("Change %d did not prove itself (%s); the manifest before it goes back", change.id, reason)
         self._take_back(change, reason, now, write_back)
@@ -149,12 +153,6 @@ class Gating:
             return wished
         self._wished = Desired(flags=view.audit_flags, mounts=())
         return self._wished
-
-    @staticmethod
-    def _blames_target(result: Failed, observed: Observed) -> bool:
-        """A kubelet that does not act says nothing about the manifest: the same state may be tried again."""
-        idle = result.code == "never-started" and observed.kubelet_started_unix_s is None
-        return result.code != "old-process-stays" and not idle
 
     def _end(self, change: Change, outcome: Outcome, reason: str, now: float) -> None:
         self._space.changes.finish(change.id, outcome, at_unix_s=now, reason=reason)

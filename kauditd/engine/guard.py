@@ -6,13 +6,16 @@ repair, a cycle and a command never interleave.
 
 import logging
 
-from kauditd.core.cmdline import listening
+from kauditd.core.counters import CountResult, Mismatch
 from kauditd.core.drift import flags_agree
 from kauditd.core.layout import POLICY_DIR, parent
 from kauditd.core.model import ApiServerProcess, Change, Outcome, Reason, Severity
 from kauditd.core.observed import Observed
 from kauditd.core.plan import Plan, make_plan
 from kauditd.core.preconditions import consent_holds, first_edit_holds
+from kauditd.core.trail import TrailState
+from kauditd.engine.booking import Booking
+from kauditd.engine.bookkeeping import Bookkeeper
 from kauditd.engine.changes import ChangeLog
 from kauditd.engine.editing import Editing
 from kauditd.engine.gating import Gating
@@ -34,7 +37,7 @@ RESTART_HOLDS = frozenset({"contested", "restart-limit", "target-known-bad"})
 class Guard:
     """Keeps one target in its desired state."""
 
-    def __init__(self, node: Node, memory: Memory, settings_file: str) -> None:
+    def __init__(self, node: Node, memory: Memory, settings_file: str, *, keeper: Bookkeeper | None = None) -> None:
         self.space = Workspace(
             node=node,
             memory=memory,
@@ -45,6 +48,8 @@ class Guard:
         self.gating = Gating(self.space, self.save)
         self.writer = Writer(self.space, self.gating)
         self.repairer = Repairer(self.space, self.writer)
+        self.keeper = keeper
+        self._booking = None if keeper is None else Booking(self.space, keeper)
         self._observer = Observer(node, self.space.editing)
         self._ready_for: object = None
         self._loaded_from: object = None
@@ -63,6 +68,9 @@ class Guard:
         change = space.changes.recover(manifest.digest, at_unix_s=space.node.now_unix_s())
         if change is not None:
             self.gating.resume(change, manifest.digest)
+        if self._booking is not None:
+            self._booking.start()
+        self.look()
 
     def _tidy(self) -> None:
         """Temporary files of a killed run go, and copies that no recent change needs.
@@ -117,10 +125,6 @@ class Guard:
         self.reload()
         return True
 
-    def listening(self, process: ApiServerProcess) -> tuple[str, int]:
-        """Address and port at which ``process`` answers, as its own command line says."""
-        return listening(process.flags)
-
     def _named_policy(self) -> str | None:
         content = self.space.node.read_manifest(self.space.path).content
         try:
@@ -151,6 +155,8 @@ class Guard:
             self.gating.follow(observed, self.writer.write_back)
         space.changes.settle()
         self._note_proof(observed)
+        if self._booking is not None:
+            self._booking.note(observed)
         self._make_ready(observed)
         self.save()
         return observed
@@ -227,10 +233,25 @@ class Guard:
             )
 
     def _note_proof(self, observed: Observed) -> None:
-        process, desired = observed.process, self.space.asked
-        healthy = observed.health is not None and observed.health.ready
-        if process is not None and desired is not None and healthy and flags_agree(desired, process):
-            self.space.proven_unix_s = observed.at_unix_s
+        """The last event seen of a process that carries every flag; of another process it says nothing."""
+        space, process, desired, trail = self.space, observed.process, self.space.asked, observed.trail
+        if space.balance_of != (None if process is None else process.pid):
+            space.balance, space.balance_of = None, None
+        if process is None or desired is None or not flags_agree(desired, process):
+            space.proven_unix_s = space.evidence = None
+        elif trail is not None and trail.speaks_of(process) and trail.state is not TrailState.OPEN:
+            proven = trail.state is TrailState.PROVEN
+            space.evidence = trail if proven else None
+            space.proven_unix_s = trail.taken_unix_s if proven else None
+        elif space.evidence is None or not space.evidence.speaks_of(process):
+            space.proven_unix_s = space.evidence = None
+
+    def note_balance(self, process: ApiServerProcess, result: CountResult) -> None:
+        """What the counters of ``process`` said of its log; a mismatch stays until that process ends."""
+        space = self.space
+        if isinstance(space.balance, Mismatch) and not isinstance(result, Mismatch):
+            return
+        space.balance, space.balance_of = result, process.pid
 
     def _make_ready(self, observed: Observed) -> None:
         """Prepare the next repair while there is time: from the manifest as it was before our lines."""

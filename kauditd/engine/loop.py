@@ -7,21 +7,20 @@ waits for a scan.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar
 
-from kauditd.core.drift import flags_agree
+from kauditd.core.cmdline import listening
 from kauditd.core.layout import POLICY_DIR, parent
-from kauditd.core.matching import match_processes
-from kauditd.core.model import ApiServerProcess, Outcome, Reason, Severity
-from kauditd.core.observed import HealthFacts
+from kauditd.core.model import Outcome, Reason, Severity
+from kauditd.engine.balance import Balance
 from kauditd.engine.guard import Guard
-from kauditd.engine.ports import ProcessTable
 from kauditd.engine.reporting import Reporter
+from kauditd.engine.senses import Senses
 from kauditd.engine.snapshot import Snapshot, WatchStatus
-from kauditd.engine.workspace import Surroundings
+from kauditd.engine.survey import Survey, Wanted
 from kauditd.errors import quote
 
 logger = logging.getLogger(__name__)
@@ -40,9 +39,6 @@ SPACING_S = 0.25
 
 RELOAD_S = 60.0
 """The longest time after which settings and policy are read again whatever their identity says."""
-
-_PROBE_CALM_S = 15.0
-_PROBE_ANXIOUS_S = 3.0
 
 _T = TypeVar("_T")
 
@@ -91,8 +87,6 @@ class Watching(Protocol):
         ...
 
 
-Probe = Callable[[str, int], Awaitable[HealthFacts]]
-ReadTable = Callable[[], ProcessTable]
 MakeWatch = Callable[[Callable[[str], None]], Watching]
 
 
@@ -105,17 +99,16 @@ class Loop:
         reporter: Reporter,
         *,
         make_watch: MakeWatch,
-        read_table: ReadTable,
-        probe: Probe,
+        senses: Senses,
         publish: Callable[[Snapshot], None],
     ) -> None:
         self._guard = guard
         self._reporter = reporter
-        self._read_table = read_table
-        self._probe = probe
+        self._senses = senses
         self._publish = publish
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kauditd-worker")
         self._scanner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kauditd-scanner")
+        self._cycling = asyncio.Lock()
         self._touched = asyncio.Event()
         self._hurry = asyncio.Event()
         self._events = asyncio.get_running_loop()
@@ -123,10 +116,10 @@ class Loop:
         self._failures = 0
         self._failure = ""
         self._gate_open = False
+        self._gate_since_unix_s = 0.0
         self._reloaded_s = -RELOAD_S
-        self._health: HealthFacts | None = None
-        self._probed_s = -_PROBE_CALM_S
-        self._probed_pid: int | None = None
+        self._survey = Survey(senses, self._in_scanner, self._events.time)
+        self._balance = Balance(senses, self._in_scanner)
 
     async def start(self) -> None:
         """Recover, set the watch, do the first cycle."""
@@ -160,20 +153,61 @@ class Loop:
 
     async def cycle(self) -> None:
         """One whole cycle with its snapshot. Whatever fails in it is logged, counted and shown; the next one comes."""
-        with self._surviving():
-            await self._cycle()
-            self._failures = 0
-        with self._surviving():
-            await self.report()
+        async with self._cycling:
+            with self._surviving():
+                await self._cycle()
+                self._failures = 0
+            with self._surviving():
+                await self.report()
 
     async def _cycle(self) -> None:
         rearmed = await self._in_scanner(self._watch.check)
         if rearmed:
             logger.info("Watching again: %s", ", ".join(rearmed))
         await self._reload_if_touched()
-        table = await self._in_scanner(self._read_table)
-        surroundings = Surroundings(table=table, health=await self._ask_health(table))
+        surroundings = await self._survey.take(self._wanted())
         await self.in_worker(lambda: self._guard.cycle(surroundings))
+
+    def _wanted(self) -> Wanted:
+        """What the survey needs to know; the guard is not at work while this reads it."""
+        observed = self._guard.space.observed
+        return Wanted(
+            view=None if observed is None else observed.view,
+            asked=None if observed is None else observed.asked,
+            shadows=() if observed is None else observed.shadows,
+            gate_open=self._gate_open,
+            canary_interval_s=self._guard.space.wishes.settings.proof.canary_interval_s,
+            manifest=self._guard.space.path,
+            gate_since_unix_s=self._gate_since_unix_s,
+            policy=self._guard.space.wishes.policy,
+        )
+
+    async def prove_now(self) -> Snapshot:
+        """A round of proof whether one is due or not, and the snapshot after it."""
+        async with self._cycling:
+            self._survey.forced = True
+            with self._surviving():
+                await self._cycle()
+            self._survey.forced = False
+            return await self.report()
+
+    async def weigh_forever(self) -> None:
+        """Compare the API server's counters with the lines of its log, beside the cycles since it takes seconds."""
+        while True:
+            await asyncio.sleep(self._guard.space.wishes.settings.proof.canary_interval_s)
+            with self._surviving():
+                await self._weigh()
+
+    async def _weigh(self) -> None:
+        observed = self._guard.space.observed
+        process = None if observed is None else observed.process
+        if observed is None or process is None or not observed.proven:
+            return
+        path = process.flag("audit-log-path") or ""
+        host_path = None if observed.view is None else observed.view.log_host_path
+        facts = await self._in_scanner(lambda: self._senses.inspect_log(process, path, host_path))
+        result = await self._balance.weigh(process, listening(process.flags), facts.seen_path)
+        await self.in_worker(lambda: self._guard.note_balance(process, result))
 
     async def reload(self) -> None:
         """Read settings and policy again whatever their identity says (SIGHUP)."""
@@ -193,7 +227,9 @@ class Loop:
             resync_found_drift_total=int(self._guard.space.counters.get("resync_found_drift_total", 0)),
         )
         snapshot = await self.in_worker(lambda: self._reporter.report(watch, self._troubles()))
-        self._gate_open = any(c.outcome is Outcome.OPEN for c in snapshot.changes)
+        opened = next((c for c in snapshot.changes if c.outcome is Outcome.OPEN), None)
+        self._gate_open = opened is not None
+        self._gate_since_unix_s = 0.0 if opened is None else opened.started_unix_s
         self._publish(snapshot)
         return snapshot
 
@@ -276,29 +312,3 @@ class Loop:
         if settings.policy.file is not None:
             wanted.add(parent(settings.policy.file))
         await self._in_scanner(lambda: self._watch.follow(tuple(sorted(wanted))))
-
-    async def _ask_health(self, table: ProcessTable) -> HealthFacts | None:
-        """The answer of a probe, asked again when it is old, when the process changed, or inside a gate."""
-        observed = self._guard.space.observed
-        view = observed.view if observed is not None else None
-        processes = match_processes(view, table.api_servers)
-        if not processes:
-            self._health = None
-            return None
-        pid, now_s = processes[0].pid, self._events.time()
-        if (
-            self._health is None
-            or pid != self._probed_pid
-            or now_s - self._probed_s >= self._probe_spacing_s(processes[0])
-        ):
-            address, port = self._guard.listening(processes[0])
-            self._health = await self._probe(address, port)
-            self._probed_s, self._probed_pid = now_s, pid
-        return self._health
-
-    def _probe_spacing_s(self, process: ApiServerProcess) -> float:
-        """Asking costs a child process: often where an answer is waited for, seldom where all is well."""
-        if self._gate_open:
-            desired = self._guard.space.asked
-            return 1.0 if desired is None or flags_agree(desired, process) else _PROBE_CALM_S
-        return _PROBE_CALM_S if self._health is not None and self._health.ready else _PROBE_ANXIOUS_S

@@ -40,6 +40,10 @@ class Observer:
             kubelet_started_unix_s=None if table is None else table.kubelet_started_unix_s,
             kubeadm_pid=None if table is None else table.kubeadm_pid,
             health=surroundings.health,
+            trail=surroundings.trail,
+            pod_logs=surroundings.pod_logs,
+            ended=surroundings.pod_logs.ended if surroundings.pod_logs is not None else None,
+            etcd=surroundings.etcd,
             policy_file=None
             if policy is None
             else PolicyFile(

@@ -17,6 +17,14 @@ class Node(Protocol):
         """Wall-clock time."""
         ...
 
+    def monotonic_s(self) -> float:
+        """Time that nobody steps, comparable within one boot."""
+        ...
+
+    def boot_id(self) -> str:
+        """Which boot this is; empty where the kernel does not say."""
+        ...
+
     def read_manifest(self, path: str) -> ManifestFile:
         """The manifest without following links; never raises, the answer carries ``missing`` or ``fault``."""
         ...

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kauditd._version import VERSION
+from kauditd.core.counters import Mismatch
 from kauditd.core.drift import find_drift
-from kauditd.core.model import Drift, Reason, Verdict
+from kauditd.core.model import Drift, Reason, Severity, Verdict
 from kauditd.core.observed import Observed, PolicyFileState
 from kauditd.core.plan import make_plan, render_diff
 from kauditd.core.preconditions import consent_holds, is_contested
 from kauditd.core.verdict import Facts, Judgement, judge
+from kauditd.engine.balance import describe
 from kauditd.engine.guard import RESTART_HOLDS, Guard
 from kauditd.engine.snapshot import PlanStatus, ProofStatus, Snapshot, TargetStatus, WatchStatus
 
@@ -57,12 +59,23 @@ class Reporter:
             drift=drift,
             plan=PlanStatus(steps=plan.steps, diff=self.diff(observed), holds=holds),
             watch=watch,
-            proof=ProofStatus(
-                proven_unix_s=space.proven_unix_s,
-                what="the running API server carries every flag and is ready",
-            ),
+            proof=self._proof(observed),
             changes=space.changes.recent(),
             counters=dict(space.counters),
+            windows=() if self._guard.keeper is None else self._guard.keeper.windows(),
+            coverage=None if self._guard.keeper is None else self._guard.keeper.coverage(),
+        )
+
+    def _proof(self, observed: Observed) -> ProofStatus:
+        space, trail = self._guard.space, observed.trail
+        told = space.evidence if space.evidence is not None else trail
+        return ProofStatus(
+            proven_unix_s=space.proven_unix_s,
+            what="nothing was asked yet" if told is None else told.text,
+            code="" if trail is None else trail.code,
+            hint="" if trail is None else trail.hint,
+            evidence=space.evidence,
+            counters="not compared yet" if space.balance is None else describe(space.balance),
         )
 
     def _drift(self, observed: Observed) -> tuple[Drift, ...]:
@@ -80,7 +93,7 @@ class Reporter:
             desired=space.asked,
             drift=drift,
             holds=holds,
-            troubles=(*space.wishes.troubles(), *self._guard.writer.troubles(), *standing, *troubles),
+            troubles=(*self._troubles(), *standing, *troubles),
             open_change=space.changes.open(),
             gate_text=self._guard.gating.text,
             proven_unix_s=space.proven_unix_s,
@@ -88,6 +101,17 @@ class Reporter:
             policy_label="" if policy is None else f"policy {policy.digest[:12]} ({policy.source})",
         )
         return judge(facts)
+
+    def _troubles(self) -> list[Reason]:
+        """Files that cannot be used or written, and what the counters said of the log."""
+        balance, keeper = self._guard.space.balance, self._guard.keeper
+        found = [*self._guard.space.wishes.troubles(), *self._guard.writer.troubles()]
+        if isinstance(balance, Mismatch):
+            found.append(Reason(code=balance.code, severity=Severity.CRITICAL, text=balance.text, hint=balance.hint))
+        if keeper is not None and keeper.fault is not None:
+            fault = keeper.fault
+            found.append(Reason(code="ledger-fault", severity=Severity.WARNING, text=fault.message, hint=fault.hint))
+        return found
 
     def _standing(self, now_unix_s: float) -> tuple[Reason, ...]:
         """What would hold a write where none is due; a limit on restarts says nothing of a manifest that is right."""

@@ -83,6 +83,11 @@ class Service:
         self._loop.hurry()
         return await self._loop.report()
 
+    async def canary(self, *, peer_uid: int) -> Snapshot:
+        """See ``Loop.prove_now``."""
+        del peer_uid
+        return await self._loop.prove_now()
+
     async def annotate(
         self, window_id: int, *, peer_uid: int, root_cause: str | None, prevention: str | None, owner: str | None
     ) -> Window | None:

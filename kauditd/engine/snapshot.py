@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kauditd.core.model import ApiServerProcess, Change, Digest, Drift, Reason, Verdict
 from kauditd.core.plan import Step as PlanStep
+from kauditd.core.trail import Trail
 from kauditd.core.windows import Coverage, Window
 
 __all__ = [
@@ -80,10 +81,18 @@ class WatchStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofStatus:
-    """The last evidence that the trail works, and when it was taken."""
+    """The last evidence that the trail works, and when it was taken.
+
+    ``code`` and ``hint`` are those of the newest round where it failed. ``evidence`` names the event, its file and
+    offset. ``counters`` says how the API server's own counters compare with the log.
+    """
 
     proven_unix_s: float | None
     what: str
+    code: str = ""
+    hint: str = ""
+    evidence: Trail | None = None
+    counters: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kauditd.core.desired import desired_state
 from kauditd.core.layout import POLICY_DIR, base_name
 from kauditd.core.model import Desired, Digest, Reason, Severity
-from kauditd.core.policy import PublishedPolicy, body_of, parse_policy, publish
+from kauditd.core.policy import Policy, PublishedPolicy, body_of, parse_policy, publish
 from kauditd.core.settings import Settings, flatten, parse_settings
 from kauditd.engine.editing import digest_of
 from kauditd.engine.ports import Node
@@ -30,7 +30,12 @@ class PolicyInForce:
     path: str
     text: bytes
     digest: Digest
-    rule_count: int
+    parsed: Policy
+
+    @property
+    def rule_count(self) -> int:
+        """How many rules it has."""
+        return len(self.parsed.rules)
 
 
 class Wishes:
@@ -66,10 +71,10 @@ class Wishes:
             text = self._node.read_file(path, limit_bytes=_POLICY_LIMIT_BYTES)
             if text is None or f"policy-{digest_of(text)[:12]}.yaml" != base_name(path):
                 return
-            rules = len(parse_policy(text, file=path, version="v1.999").rules)
+            parsed = parse_policy(text, file=path, version="v1.999")
         except (BadFile, FileFault):
             return
-        self.policy = PolicyInForce(source=source, path=path, text=text, digest=digest_of(text), rule_count=rules)
+        self.policy = PolicyInForce(source=source, path=path, text=text, digest=digest_of(text), parsed=parsed)
 
     def remember(self) -> dict[str, object]:
         """What ``recall`` needs, for the state."""
@@ -117,7 +122,8 @@ class Wishes:
             key = (text, source, version)
             if key == self._policy_key and self.policy is not None and not self.policy_problems:
                 return False
-            published = publish(parse_policy(text, file=source, version=version), source=source)
+            parsed = parse_policy(text, file=source, version=version)
+            published = publish(parsed, source=source)
         except BadFile as exc:
             self.policy_problems = tuple(str(p) for p in exc.problems) or (exc.message,)
             return False
@@ -125,7 +131,7 @@ class Wishes:
             self.policy_problems = (exc.message,)
             return False
         self.policy_problems, self._policy_key = (), key
-        chosen = self._choose(published, source, named_path)
+        chosen = self._choose(published, parsed, source, named_path)
         changed = chosen != self.policy
         self.policy = chosen
         return changed
@@ -145,7 +151,7 @@ class Wishes:
             raise FileFault(f"cannot read policy source {policy.file}: no such file", path=policy.file)
         return text
 
-    def _choose(self, published: PublishedPolicy, source: str, named_path: str | None) -> PolicyInForce:
+    def _choose(self, published: PublishedPolicy, parsed: Policy, source: str, named_path: str | None) -> PolicyInForce:
         path, text = f"{POLICY_DIR}/{published.file_name}", published.text
         if named_path is not None and named_path.startswith(f"{POLICY_DIR}/policy-") and named_path != path:
             try:
@@ -155,9 +161,7 @@ class Wishes:
             intact = named is not None and f"policy-{digest_of(named)[:12]}.yaml" == base_name(named_path)
             if named is not None and intact and body_of(named) == body_of(text):
                 path, text = named_path, named
-        return PolicyInForce(
-            source=source, path=path, text=text, digest=digest_of(text), rule_count=published.rule_count
-        )
+        return PolicyInForce(source=source, path=path, text=text, digest=digest_of(text), parsed=parsed)
 
     def desired(self) -> Desired | None:
         """The desired state, or None where there never were usable settings or a usable policy."""

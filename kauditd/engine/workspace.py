@@ -6,9 +6,12 @@ Owned by the one worker thread; nothing outside ``engine`` sees it, since everyb
 from dataclasses import dataclass, field
 
 from kauditd.core.contest import LONGEST_PAUSE_S, WINDOW_S
+from kauditd.core.counters import CountResult
+from kauditd.core.kubeletwords import KubeletWords
 from kauditd.core.model import Desired, FileId, ManifestFile
-from kauditd.core.observed import HealthFacts, Observed
+from kauditd.core.observed import EtcdFacts, HealthFacts, Observed, PodEvidence
 from kauditd.core.preconditions import MIB, Guards
+from kauditd.core.trail import Trail
 from kauditd.engine.changes import ChangeLog
 from kauditd.engine.editing import Editing, digest_of
 from kauditd.engine.ports import Memory, Node, ProcessTable
@@ -19,10 +22,18 @@ from kauditd.errors import FileFault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the loop found out beside the files: one pass over the process table, and the answer of a probe."""
+    """What the survey found out beside the files of the target.
+
+    ``ended_audited``: a process that served at the last look is gone, and its log goes on to its end.
+    """
 
     table: ProcessTable | None = None
     health: HealthFacts | None = None
+    trail: Trail | None = None
+    pod_logs: PodEvidence | None = None
+    etcd: EtcdFacts | None = None
+    kubelet_words: tuple[KubeletWords, ...] = ()
+    ended_audited: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +55,9 @@ class Workspace:
     compliant: bytes | None = None
     cause: str = "enable"
     proven_unix_s: float | None = None
+    evidence: Trail | None = None
+    balance: CountResult | None = None
+    balance_of: int | None = None
     state_fault: FileFault | None = None
     counters: dict[str, int | float] = field(default_factory=dict)
 

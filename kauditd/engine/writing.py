@@ -62,10 +62,12 @@ class Writer:
             space.changes.finish(change.id, Outcome.REFUSED, at_unix_s=space.node.now_unix_s(), reason=exc.message)
             raise
         self.note_success()
+        same_pod = text == space.compliant
         space.seen, space.compliant = identity, None if desired is None else text
         if cause not in BY_HAND:
             self._count_rewrite()
-        self._gating.open(change, None if desired is None else space.editing.asked(text, desired))
+        asked = None if desired is None else space.editing.asked(text, desired)
+        self._gating.open(change, asked, same_pod=same_pod)
         logger.info("Change %d (%s): %s", change.id, cause, summary)
         return change
 

@@ -27,6 +27,7 @@ from kauditd.core.model import (
     Severity,
     Verdict,
 )
+from kauditd.core.trail import Trail, TrailState
 from kauditd.core.windows import Coverage, SpanKind, Window, WindowCause, sum_up
 from kauditd.engine.snapshot import (
     PlanStatus,
@@ -99,6 +100,38 @@ def make_coverage() -> Coverage:
     )
 
 
+def make_evidence(audit_id: str = "6f1c2d3e", *, age_s: float = 12.0) -> Trail:
+    """A round that saw its event after 0.4 ms."""
+    return Trail(
+        taken_unix_s=NOW_UNIX_S - age_s,
+        pid=4711,
+        started_unix_s=NOW_UNIX_S - 3600,
+        state=TrailState.PROVEN,
+        text=f"event {audit_id} was in the log 0 ms after it was asked for",
+        audit_id=audit_id,
+        uri="/version",
+        file="/var/log/kubernetes/audit/audit.log",
+        offset_bytes=8192,
+        latency_ms=0.4,
+    )
+
+
+def make_proof(evidence: Trail | None = None) -> ProofStatus:
+    """What the engine tells after a round that saw its event."""
+    seen = evidence or make_evidence()
+    counters = "the counters and the log agree: 1204 lines"
+    return ProofStatus(proven_unix_s=seen.taken_unix_s, what=seen.text, evidence=seen, counters=counters)
+
+
+FAILED_PROOF = ProofStatus(
+    proven_unix_s=None,
+    what="the event of 77ab is not in the file 3.0 s after the answer",
+    code="canary-lost",
+    hint="kauditctl doctor",
+    counters="not compared yet",
+)
+
+
 def make_snapshot(
     *, verdict: Verdict = Verdict.PROTECTED, changes: tuple[Change, ...] = (), sequence: int = 7
 ) -> Snapshot:
@@ -138,7 +171,7 @@ def make_snapshot(
                         diff="--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n",
                         holds=(Reason(code="kubelet-young", severity=Severity.INFO, text="up for 10 s"),)),
         watch=WatchStatus(mode="inotify", rearm_total=3),
-        proof=ProofStatus(proven_unix_s=NOW_UNIX_S - 12, what="canary in the file"),
+        proof=make_proof(),
         changes=changes,
         counters={"cycles_total": 42, "canary_seconds": 0.25},
     )  # fmt: skip
@@ -157,6 +190,7 @@ class FakeBackend:
     nothing_to_do: bool = False
     act_delay_s: float = 0.0
     ended: int = 0
+    round: ProofStatus = field(default_factory=lambda: make_proof(make_evidence("9b2e4c1a", age_s=0)))
 
     def snapshot(self) -> Snapshot:
         if isinstance(self.fault, RuntimeError):
@@ -195,6 +229,15 @@ class FakeBackend:
     async def resume(self, *, peer_uid: int) -> Snapshot:
         self.calls.append(("resume", peer_uid, None))
         self.publish(paused_until_unix_s=None)
+        return self.current
+
+    async def canary(self, *, peer_uid: int) -> Snapshot:
+        self.calls.append(("canary", peer_uid, None))
+        await asyncio.sleep(self.act_delay_s)
+        self.ended += 1
+        if self.fault:
+            raise self.fault
+        self.publish(proof=self.round)
         return self.current
 
     async def annotate(

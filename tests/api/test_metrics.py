@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kauditd.api.metrics import CONTENT_TYPE, metrics_text
 from kauditd.core.model import Reason, Severity, Verdict
 from kauditd.core.windows import WindowCause, sum_up
-from tests.api.fake import make_coverage, make_snapshot, make_window
+from tests.api.fake import FAILED_PROOF, make_coverage, make_snapshot, make_window
 
 NAME = r"[a-z][a-z0-9_]*"
 SAMPLE = re.compile(rf'({NAME})(?:\{{({NAME}="(?:[^"\\\n]|\\["\\n])*"(?:,{NAME}="(?:[^"\\\n]|\\["\\n])*")*)\}})? (\S+)')
@@ -86,6 +86,15 @@ def test_a_ratio_of_nothing_is_no_sample() -> None:
     families = read(metrics_text(replace(make_snapshot(), coverage=empty)))
 
     assert [labels for labels, _ in families["kauditd_coverage_ratio"]] == ['period="30d"', 'period="all"']
+
+
+def test_the_newest_proof_has_a_latency_or_has_failed() -> None:
+    snapshot = make_snapshot()
+    proven, failed = (read(metrics_text(replace(snapshot, proof=p))) for p in (snapshot.proof, FAILED_PROOF))
+
+    assert proven["kauditd_proof_latency_seconds"] == [("", 0.0004)]
+    assert (proven["kauditd_proof_failed"], failed["kauditd_proof_failed"]) == ([("", 0)], [("", 1)])
+    assert "kauditd_proof_latency_seconds" not in failed, "no event has no latency"
 
 
 def test_no_proof_yet_is_no_sample_and_not_a_zero() -> None:

@@ -21,12 +21,13 @@ GETS = (
     "/v1/changes/1",
     "/v1/changes/1/wait",
     "/v1/policy",
+    "/v1/proof",
     "/v1/version",
     "/v1/wait",
     "/v1/changes/9",
     "/v1/windows",
 )
-POSTS = ("/v1/apply", "/v1/rollback", "/v1/disable", "/v1/pause", "/v1/resume", "/v1/windows/1/annotate")
+POSTS = ("/v1/apply", "/v1/rollback", "/v1/disable", "/v1/pause", "/v1/resume", "/v1/canary", "/v1/windows/1/annotate")
 
 
 def test_the_committed_document_is_the_generated_one() -> None:

@@ -31,7 +31,15 @@ STRANGER_UID = 64_101
 READER_UID = 64_102
 TABLE = build_table(wait_s=600)
 ROWS = [pytest.param(row, id=f"{row.method} {row.path}") for row in TABLE]
-WRITES = {"/v1/apply", "/v1/rollback", "/v1/disable", "/v1/pause", "/v1/resume", "/v1/windows/{id}/annotate"}
+WRITES = {
+    "/v1/apply",
+    "/v1/rollback",
+    "/v1/disable",
+    "/v1/pause",
+    "/v1/resume",
+    "/v1/canary",
+    "/v1/windows/{id}/annotate",
+}
 
 
 def make_backend() -> FakeBackend:
@@ -153,6 +161,8 @@ def fetch(path: Path, row: Row) -> Callable[[], bytes]:
         ("GET", "/v1/windows/1", 404),
         ("GET", "/v1/windows/1/annotate", 405),
         ("GET", "/v1/apply", 405),
+        ("GET", "/v1/canary", 405),
+        ("POST", "/v1/proof", 405),
         ("POST", "/v1/status", 405),
         ("PUT", "/v1/status", 405),
         ("HEAD", "/v1/status", 405),
@@ -173,6 +183,6 @@ def test_what_is_no_row_is_not_served(path: Path, method: str, target: str, stat
     assert answer.status == status
     assert answer.result()["kind"] == ("not-found" if status == 404 else "bad-request")
     assert answer.headers.get("allow") == (
-        None if status == 404 else "POST" if target.endswith(("apply", "annotate")) else "GET"
+        None if status == 404 else "POST" if target.endswith(("apply", "annotate", "canary")) else "GET"
     )
     assert not backend.calls

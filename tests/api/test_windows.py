@@ -163,7 +163,7 @@ def test_the_status_has_one_row_about_windows(numbers: tuple[int, ...], row: str
     snapshot = replace(snapshot, windows=tuple(w for w in snapshot.windows if w.id in numbers))
     text = status_text(status_view(snapshot), now_unix_s=NOW_UNIX_S, colour=False)
 
-    assert [line for line in text.splitlines() if line.startswith("windows")] == [f"windows  {row}"]
+    assert [line for line in text.splitlines() if line.startswith("windows")] == [f"windows   {row}"]
 
 
 def test_the_status_of_a_node_without_a_ledger_says_nothing_of_windows() -> None:

@@ -90,7 +90,7 @@ def test_a_refusal_is_no_with_the_engines_hint(tmp_path: Path, socket_path: Path
     assert "kauditctl: cannot apply: contested\nhint: kauditctl history\n" in done.err
 
 
-@pytest.mark.parametrize("verb", ["apply", "rollback", "disable", "pause", "resume"])
+@pytest.mark.parametrize("verb", ["apply", "rollback", "disable", "pause", "resume", "canary"])
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_member_of_the_group_may_not_write(tmp_path: Path, socket_path: Path, verb: str, form: str) -> None:
     backend = FakeBackend()
@@ -104,7 +104,7 @@ def test_a_member_of_the_group_may_not_write(tmp_path: Path, socket_path: Path, 
 
 @pytest.mark.parametrize(
     "words",
-    [["wait", "--timeout", "1"], ["apply"], ["rollback"], ["disable"], ["pause"], ["resume"], ["history"],
+    [["wait", "--timeout", "1"], ["apply"], ["rollback"], ["disable"], ["pause"], ["resume"], ["canary"], ["history"],
      ["history", "1"], ["policy", "show"], ["windows"], ["windows", "annotate", "1", "--owner", "ops"]],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["text", "json"])

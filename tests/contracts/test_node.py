@@ -148,3 +148,10 @@ def test_every_profile_is_shipped_and_no_kubeadm_is_at_work(stage: Stage) -> Non
     for name in ("default", "seed", "stig", "metadata"):
         assert b"kind: Policy" in stage.node.profile(name)
     assert not stage.node.kubeadm_staging()
+
+
+def test_monotonic_time_does_not_go_back_and_belongs_to_one_boot(stage: Stage) -> None:
+    first, boot = stage.node.monotonic_s(), stage.node.boot_id()
+    assert first >= 0
+    assert stage.node.monotonic_s() >= first
+    assert stage.node.boot_id() == boot

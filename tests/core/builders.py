@@ -1,7 +1,9 @@
 """Small worlds for the tests of the decisions: each builder gives a healthy default and takes what differs."""
 
+from dataclasses import replace
 from hashlib import sha256
 
+from kauditd.core.drift import flags_agree
 from kauditd.core.model import (
     ApiServerProcess,
     Change,
@@ -17,6 +19,7 @@ from kauditd.core.model import (
     Severity,
 )
 from kauditd.core.observed import HealthFacts, LogDirectory, Observed, PolicyFile, PolicyFileState
+from kauditd.core.trail import Trail, TrailState
 
 NOW = 1_800_000_000.0
 MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
@@ -51,6 +54,22 @@ def process(pid: int = 100, started: float = NOW - 3600, *pairs: tuple[str, str]
 def audited(pid: int = 100, started: float = NOW - 3600) -> ApiServerProcess:
     """An API server with all flags asked for."""
     return process(pid, started, *OURS)
+
+
+def trail(of: ApiServerProcess, state: TrailState = TrailState.PROVEN, **values: object) -> Trail:
+    """A round of proof of ``of``; where it saw an event, with the evidence."""
+    told: dict[TrailState, dict[str, object]] = {
+        TrailState.PROVEN: {
+            "text": "event canary-1 was in the log 4 ms after it was asked for",
+            "audit_id": "canary-1",
+            "uri": "/kauditd-canary",
+            "file": f"{LOG}/audit.log",
+        },
+        TrailState.UNPROVEN: {"code": "canary-lost", "text": "the event is not in the file", "hint": "look there"},
+        TrailState.OPEN: {"text": "the API server answered 429, which may come from before its audit"},
+    }
+    head = {"taken_unix_s": NOW, "pid": of.pid, "started_unix_s": of.started_unix_s, "state": state}
+    return Trail(**{**head, **told[state], **values})
 
 
 def view(*pairs: tuple[str, str], version: str = "v1.36.3") -> ManifestView:
@@ -94,7 +113,10 @@ def log_directory(**values: object) -> LogDirectory:
 
 
 def observed(at: float = NOW, **values: object) -> Observed:
-    """A healthy node whose API server carries the flags, unless ``values`` say otherwise."""
+    """A healthy node whose API server carries the flags, unless ``values`` say otherwise.
+
+    Where that server is ready, the round of proof saw its event; ``trail`` says otherwise.
+    """
     healthy: dict[str, object] = {
         "manifest": manifest(),
         "view": view(*OURS),
@@ -103,7 +125,11 @@ def observed(at: float = NOW, **values: object) -> Observed:
         "kubelet_started_unix_s": NOW - 86400,
         "health": READY,
     }
-    return Observed(at_unix_s=at, **{**healthy, **values})
+    look = Observed(at_unix_s=at, **{**healthy, **values})
+    proven = [p for p in look.processes if flags_agree(DESIRED, p)]
+    if "trail" in values or not proven or look.health is None or not look.health.ready:
+        return look
+    return replace(look, trail=trail(max(proven, key=lambda p: p.started_unix_s)))
 
 
 def reason(severity: Severity = Severity.WARNING, code: str = "watch-polling", text: str = "events are lost") -> Reason:

@@ -1,11 +1,12 @@
 """The gate in virtual time: API servers that live, answer and die at given seconds after the write."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kauditd.core.gate import Deadlines, GateResult, GateState, Waiting, begin, judge
 from kauditd.core.model import ApiServerProcess, Desired
 from kauditd.core.observed import ContainerEnd, HealthFacts, Observed, PodEvidence
+from kauditd.core.trail import Trail
 from tests.core.builders import DESIRED, NOW, OURS, READY, REFUSED, observed, process
 
 DEADLINES = Deadlines(gate_s=120.0, overlap_s=300.0)
@@ -42,12 +43,14 @@ def run(
     step: Callable[[float], float] = lambda _: 0.0,
     health: Callable[[float], HealthFacts] | None = None,
     facts: Callable[[float], Facts] = lambda _: {},
+    rounds: Callable[[float, ApiServerProcess], Trail | None] | None = None,
     until_s: float = 700.0,
     kubelet: bool = True,
 ) -> tuple[GateResult, float]:
     """Poll until the gate says more than "waiting"; the result and its true time after the write.
 
     ``facts`` adds to a look what else is to be seen at a true time (``pod_logs``, ``ended``, ``etcd``).
+    ``rounds`` is what the last round of proof said of the newest server; by itself, that an event of it was seen.
     ``step`` is how far the wall clock is off at a true time; start times told by the kernel move along.
     """
     start = NOW - 3600 if old_pid is not None else None
@@ -63,6 +66,8 @@ def run(
             health=answer if health is None else health(at),
             **{"kubelet_started_unix_s": NOW - 86400 + step(at) if kubelet else None, **facts(at)},
         )
+        if rounds is not None:
+            look = replace(look, trail=rounds(at, running[-1]) if running else None)
         result = judge(result.state, desired, look, DEADLINES)
         if not isinstance(result, Waiting):
             break

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from kauditd.core.drift import find_drift
 from kauditd.core.model import Desired, Drift, Reason, Severity, Verdict
+from kauditd.core.trail import Trail, TrailState
 from kauditd.core.verdict import Facts, Judgement, judge
-from tests.core.builders import DESIRED, NOTHING, NOW, OURS, audited, change, observed, process, reason
+from tests.core.builders import DESIRED, NOTHING, NOW, OURS, audited, change, observed, process, reason, trail
 
 LIFETIME_S = 120.0
 GOOD = Facts(observed=observed(), desired=DESIRED, proven_unix_s=NOW - 12, policy_label="profile default")
@@ -115,6 +116,33 @@ def test_proof_counts_while_it_is_younger_than_two_canary_intervals(proven: floa
     assert ("proof-stale" in {r.code for r in judgement.reasons}) is not fresh
 
 
+@pytest.mark.parametrize("code", ["log-deleted", "policy-none", "canary-hidden", "log-in-container", "disk-full"])
+def test_round_that_failed_is_unprotected_at_once_with_its_reason(code: str) -> None:
+    """However fresh the last proof is: what is known now outweighs what was seen a minute ago."""
+    failed = trail(audited(), TrailState.UNPROVEN, code=code, text=f"it is {code}", hint=f"mend {code}")
+    judgement = judge(replace(GOOD, observed=observed(trail=failed), proven_unix_s=NOW - 1, troubles=(reason(),)))
+    check_form(judgement)
+    assert judgement.verdict is Verdict.UNPROTECTED
+    first = judgement.reasons[0]
+    assert (first.code, first.severity, first.hint) == (code, Severity.CRITICAL, f"mend {code}")
+    assert judgement.sentence == f"audit is NOT proven: it is {code} (and 1 more)"
+
+
+@pytest.mark.parametrize("round_", [None, trail(audited(), TrailState.OPEN), trail(audited(7), TrailState.UNPROVEN)])
+@pytest.mark.parametrize("fresh", [True, False])
+def test_round_that_shows_nothing_of_this_server_changes_nothing(round_: Trail | None, *, fresh: bool) -> None:
+    """Protected as long as the last proof is fresh, and no longer."""
+    proven = NOW - 12 if fresh else None
+    judgement = judge(replace(GOOD, observed=observed(trail=round_), proven_unix_s=proven))
+    assert judgement.verdict is (Verdict.PROTECTED if fresh else Verdict.UNPROTECTED)
+    assert judgement.reasons[0].code == ("audit-proven" if fresh else "proof-stale")
+
+
+def test_no_api_server_is_unknown_whatever_the_last_round_said() -> None:
+    look = observed(processes=(), trail=trail(audited(), TrailState.UNPROVEN))
+    assert judge(replace(GOOD, observed=look)).verdict is Verdict.UNKNOWN
+
+
 def test_clock_set_back_is_said_in_plain_words() -> None:
     judgement = judge(replace(GOOD, proven_unix_s=NOW + 3600))
     assert (
@@ -158,6 +186,7 @@ def test_same_fact_as_hold_and_as_drift_is_told_once() -> None:
     origins=st.lists(st.sampled_from(["drift", "holds", "troubles"]), min_size=4, max_size=4),
     proven=st.one_of(st.none(), st.floats(NOW - 300, NOW + 300)),
     running=st.sampled_from(["ours", "bare", "none"]),
+    state=st.sampled_from([None, *TrailState]),
     desired=st.sampled_from([DESIRED, NOTHING, None]),
     changing=st.booleans(),
 )
@@ -166,6 +195,7 @@ def test_protected_means_all_of_its_definition(
     origins: list[str],
     proven: float | None,
     running: str,
+    state: TrailState | None,
     desired: Desired | None,
     *,
     changing: bool,
@@ -176,7 +206,7 @@ def test_protected_means_all_of_its_definition(
     processes = {"ours": (audited(),), "bare": (process(),), "none": ()}[running]
     judgement = judge(
         Facts(
-            observed=observed(processes=processes),
+            observed=observed(processes=processes, trail=None if state is None else trail(audited(), state)),
             desired=desired,
             proven_unix_s=proven,
             open_change=change() if changing else None,
@@ -189,12 +219,14 @@ def test_protected_means_all_of_its_definition(
     if judgement.verdict is Verdict.PROTECTED:
         assert calm
         assert not stale
+        assert state is not TrailState.UNPROVEN
         assert running == "ours"
         assert desired is DESIRED
         assert not changing
     if judgement.verdict is Verdict.DEGRADED:
         assert not calm
         assert not stale
+        assert state is not TrailState.UNPROVEN
     if judgement.verdict is Verdict.UNPROTECTED:
         assert any(r.severity is Severity.CRITICAL for r in judgement.reasons)
     assert (judgement.verdict is Verdict.CHANGING) is changing

@@ -2,9 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
-from tests.daemon.process import environment
+import pytest
+
+from tests.daemon.process import daemon, environment, has_flags, wait_until
 from tests.tree import ROOT
+
+RESIDENT_LIMIT_KB = 42 * 1024
 
 PROGRAM = """
 import sys
@@ -69,3 +74,16 @@ def test_neither_tls_nor_the_http_client_is_loaded_and_the_server_works() -> Non
 
 def test_process_that_has_tls_already_keeps_it() -> None:
     assert _output(TWICE) == ["True ClientSession"]
+
+
+@pytest.mark.serial
+def test_idle_daemon_stays_small(image: Path) -> None:
+    """The figure of the design is 40 MB for the installed form; an interpreter that writes no bytecode needs more."""
+    with daemon(image) as running:
+        wait_until(lambda: has_flags(running.manifest.read_bytes()), what="the edit")
+        running.wait_answering()
+    with daemon(image) as running:
+        running.wait_answering()
+        status = Path(f"/proc/{running.process.pid}/status").read_text()
+        resident_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+        assert resident_kb < RESIDENT_LIMIT_KB

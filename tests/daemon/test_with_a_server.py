@@ -26,6 +26,10 @@ def node(short_tmp: Path) -> Iterator[Node]:
         yield made
 
 
+def _log(node: Node) -> str:
+    return Path(node.root, "var/log/kubernetes/audit/audit.log").read_text()
+
+
 def test_once_turns_audit_on_proves_it_and_answers_yes(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--root", node.root]) == 1
     assert main(["diff", "--root", node.root]) == 1
@@ -40,6 +44,14 @@ def test_once_turns_audit_on_proves_it_and_answers_yes(node: Node, capsys: pytes
     assert main(["check", "--root", node.root, "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["verdict"] == "protected"
+    assert "audit-proven" in {r["code"] for r in shown["reasons"]}
+    canaries = [line for line in _log(node).splitlines() if '"requestURI":"/kauditd-canary' in line]
+    known = len(canaries)
+    assert known >= 2, "one of the gate, one of the look"
+    log_text = _log(node)
+    assert main(["check", "--root", node.root]) == 0
+    assert _log(node).startswith(log_text)
+    assert len([line for line in _log(node).splitlines() if '"requestURI":"/kauditd-canary' in line]) > known
     assert main(["diff", "--root", node.root]) == 0
     again = run("kauditd", "--once", "--root", node.root)
     assert again.returncode == 0, again.stderr

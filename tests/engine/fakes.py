@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kauditd.core.layout import base_name, parent
+from kauditd.core.ledger_records import compact
 from kauditd.core.model import ApiServerProcess, Digest, EditRecord, FileId, ManifestFile
+from kauditd.core.ndjson import Record
 from kauditd.core.observed import LogDirectory, PolicyFileState
 from kauditd.effects.profiles import read_profile
 from kauditd.errors import FileFault, LostUpdate
 
 START_UNIX_S = 1_800_000_000.0
+BOOT_UNIX_S = START_UNIX_S - 100_000
 RENAME_NS = 2_000_000
 """How much later a renamed file's change time is than its modification time."""
 
@@ -70,6 +73,7 @@ class FakeNode:
         self.log_fault = ""
         self.unreadable: dict[str, str] = {}
         self.before_replace: Callable[[], None] = lambda: None
+        self.boot = "one"
         self._inode = 100
 
     # What a test does to the node.
@@ -108,6 +112,12 @@ class FakeNode:
 
     def now_unix_s(self) -> float:
         return self.now
+
+    def monotonic_s(self) -> float:
+        return self.now - BOOT_UNIX_S
+
+    def boot_id(self) -> str:
+        return self.boot
 
     def read_manifest(self, path: str) -> ManifestFile:
         if path in self.unreadable:
@@ -249,6 +259,32 @@ class FakeMemory:
         self.chaos.at(f"{method}: begun")
         self.chaos.refuse(method)
         self.written.append(method)
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeLedger:
+    """Implements ``engine.bookkeeping.LedgerPort``: records in memory; refuses what it is told to."""
+
+    records: list[Record] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    compactions: int = 0
+
+    def load(self) -> tuple[Record, ...]:
+        self._check("load")
+        return tuple(self.records)
+
+    def append(self, record: Record) -> None:
+        self._check("append")
+        self.records.append(record)
+
+    def compact(self) -> None:
+        self._check("compact")
+        self.compactions += 1
+        self.records = list(compact(self.records))
+
+    def _check(self, name: str) -> None:
+        if name in self.refused:
+            raise FileFault(f"cannot {name} the ledger: no space is left", path="/ledger", errno_name="ENOSPC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ import pytest
 from kauditd.core.windows import Window
 from kauditd.engine.service import Board, Service
 from kauditd.errors import Refused
-from tests.engine.test_bookkeeping import BAD, FakePort, begin, look
+from tests.engine.fakes import FakeLedger
+from tests.engine.test_bookkeeping import BAD, begin, look
 
 
 class FakeLoop:
@@ -26,7 +27,7 @@ class FakeLoop:
 
 
 def test_a_note_is_written_by_the_worker_and_shown_before_the_answer() -> None:
-    port, loop = FakePort(), FakeLoop()
+    port, loop = FakeLedger(), FakeLoop()
     keeper = begin(port)
     keeper.note(look(1000))
     keeper.note(look(1010, proof=BAD))
@@ -39,7 +40,7 @@ def test_a_note_is_written_by_the_worker_and_shown_before_the_answer() -> None:
     assert (noted.root_cause, noted.owner) == ("an upgrade", "ops")
     assert unknown is None
     assert loop.steps == ["worker", "report", "worker", "report"]
-    assert begin(FakePort(records=list(port.records))).windows()[0].owner == "ops"
+    assert begin(FakeLedger(records=list(port.records))).windows()[0].owner == "ops"
 
 
 def test_where_no_ledger_is_kept_a_note_is_refused() -> None:

@@ -1,51 +1,24 @@
 """The bookkeeper: what reaches the disk and when, and what a crash or a full disk costs."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kauditd.core.ledger_records import compact, load_ledger
+from kauditd.core.ledger_records import load_ledger
 from kauditd.core.looks import Event, EventKind, Look, ProofResult, ServerId
-from kauditd.core.ndjson import Record
 from kauditd.core.windows import SpanKind, WindowCause
 from kauditd.effects import files
 from kauditd.effects.ledger import LedgerFile
 from kauditd.engine.bookkeeping import HEARTBEAT_S, Bookkeeper, LedgerPort
 from kauditd.errors import FileFault, Refused
 from tests.core.lives import BOOT_UNIX_S, check_tiling
+from tests.engine.fakes import FakeLedger
 
 SERVER = ServerId(pid=100, started_s=900.0)
 GOOD = ProofResult(ok=True, audit_id="canary-1")
 BAD = ProofResult(ok=False, how="no flags", cause=WindowCause.DISABLED)
-
-
-@dataclass(slots=True, kw_only=True)
-class FakePort:
-    """Records in memory; refuses what it is told to."""
-
-    records: list[Record] = field(default_factory=list)
-    refused: set[str] = field(default_factory=set)
-    compactions: int = 0
-
-    def load(self) -> tuple[Record, ...]:
-        self._check("load")
-        return tuple(self.records)
-
-    def append(self, record: Record) -> None:
-        self._check("append")
-        self.records.append(record)
-
-    def compact(self) -> None:
-        self._check("compact")
-        self.compactions += 1
-        self.records = list(compact(self.records))
-
-    def _check(self, name: str) -> None:
-        if name in self.refused:
-            raise FileFault(f"cannot {name} the ledger: no space is left", path="/ledger", errno_name="ENOSPC")
 
 
 def look(at_s: float, *, proof: ProofResult | None = None, **fields: object) -> Look:
@@ -60,7 +33,7 @@ def begin(port: LedgerPort) -> Bookkeeper:
 
 
 def test_quiet_looks_are_written_once_a_minute_at_most() -> None:
-    port = FakePort()
+    port = FakeLedger()
     keeper = begin(port)
     keeper.note(look(1000, proof=GOOD))
     assert len(port.records) == 1
@@ -74,7 +47,7 @@ def test_quiet_looks_are_written_once_a_minute_at_most() -> None:
 
 
 def test_what_changes_is_written_at_once() -> None:
-    port = FakePort()
+    port = FakeLedger()
     keeper = begin(port)
     counts = []
     for at in [look(1000, proof=GOOD), look(1005), look(1010, proof=BAD), look(1015), look(1020, proof=GOOD)]:
@@ -85,7 +58,7 @@ def test_what_changes_is_written_at_once() -> None:
 
 
 def test_a_repair_is_written_where_it_changes_a_window() -> None:
-    port = FakePort()
+    port = FakeLedger()
     keeper = begin(port)
     repaired = Event(kind=EventKind.REPAIRED, at_unix_s=BOOT_UNIX_S + 1011, text="change 3, repair")
     keeper.note(look(1000, proof=GOOD))
@@ -98,11 +71,11 @@ def test_a_repair_is_written_where_it_changes_a_window() -> None:
 
 
 def test_a_power_cut_loses_a_minute_at_most_and_it_reads_as_unknown() -> None:
-    port = FakePort()
+    port = FakeLedger()
     keeper = begin(port)
     for at_s in range(1000, 1200, 5):
         keeper.note(look(at_s, proof=GOOD if at_s % 60 == 0 else None))
-    after = begin(FakePort(records=list(port.records)))
+    after = begin(FakeLedger(records=list(port.records)))
     after.note(look(1300))
     after.note(look(1305, proof=GOOD))
     unknown = [w for w in after.windows() if w.kind is SpanKind.UNKNOWN]
@@ -120,7 +93,7 @@ MOMENTS = st.tuples(st.floats(0.5, 29), st.sampled_from([None, GOOD, GOOD, BAD])
 @settings(max_examples=100)
 @given(st.lists(MOMENTS, min_size=1, max_size=40))
 def test_whatever_crash_and_full_disk_cost_is_unknown_and_never_proven(moments: list[tuple]) -> None:
-    port, now_s, unseen = FakePort(), 1000.0, []
+    port, now_s, unseen = FakeLedger(), 1000.0, []
     keeper = begin(port)
     keeper.note(look(now_s, proof=GOOD))
     for passed_s, proof, action in moments:
@@ -153,7 +126,7 @@ def test_whatever_crash_and_full_disk_cost_is_unknown_and_never_proven(moments: 
 
 
 def test_a_clean_stop_loses_nothing() -> None:
-    port = FakePort()
+    port = FakeLedger()
     keeper = begin(port)
     keeper.note(look(1000, proof=GOOD))
     keeper.note(look(1010))
@@ -168,7 +141,7 @@ def test_a_clean_stop_loses_nothing() -> None:
 
 
 def test_a_full_disk_is_told_and_everything_is_written_later() -> None:
-    port = FakePort()
+    port = FakeLedger()
     keeper = begin(port)
     keeper.note(look(1000, proof=GOOD))
     port.refused = {"append"}
@@ -187,11 +160,11 @@ def test_a_full_disk_is_told_and_everything_is_written_later() -> None:
 
 
 def test_a_ledger_that_cannot_be_read_is_never_written_over() -> None:
-    before = FakePort()
+    before = FakeLedger()
     first = begin(before)
     first.note(look(1000, proof=GOOD))
     first.note(look(1010, proof=BAD))
-    port = FakePort(records=list(before.records), refused={"load"})
+    port = FakeLedger(records=list(before.records), refused={"load"})
     keeper = begin(port)
     keeper.note(look(1020))
     keeper.tell(Event(kind=EventKind.REPAIRED, at_unix_s=1.0))
@@ -207,14 +180,14 @@ def test_a_ledger_that_cannot_be_read_is_never_written_over() -> None:
 
 
 def test_annotations_are_durable_or_refused() -> None:
-    port = FakePort()
+    port = FakeLedger()
     keeper = begin(port)
     keeper.note(look(1000))
     keeper.note(look(1010, proof=BAD))
     noted = keeper.annotate(1, root_cause="an upgrade", owner="ops")
     assert noted is not None
     assert (noted.root_cause, noted.prevention, noted.owner) == ("an upgrade", "", "ops")
-    assert begin(FakePort(records=list(port.records))).windows()[0].owner == "ops"
+    assert begin(FakeLedger(records=list(port.records))).windows()[0].owner == "ops"
     count = len(port.records)
     assert keeper.annotate(2, owner="x") is None
     assert len(port.records) == count
@@ -225,7 +198,7 @@ def test_annotations_are_durable_or_refused() -> None:
 
 
 def test_the_file_is_tidied_at_each_start_and_each_month() -> None:
-    port = FakePort()
+    port = FakeLedger()
     keeper = begin(port)
     assert port.compactions == 1
     keeper.note(look(1000, proof=GOOD))
@@ -239,7 +212,7 @@ def test_the_file_is_tidied_at_each_start_and_each_month() -> None:
 
 @pytest.mark.parametrize("when", ["start", "month"])
 def test_tidying_that_fails_costs_nothing(when: str) -> None:
-    port = FakePort(refused={"compact"} if when == "start" else set())
+    port = FakeLedger(refused={"compact"} if when == "start" else set())
     keeper = begin(port)
     port.refused = {"compact"}
     keeper.note(look(1000, proof=GOOD))

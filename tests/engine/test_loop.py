@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from kauditd.core.credentials import Credentials
 from kauditd.core.layout import SETTINGS_FILE
 from kauditd.core.model import Outcome, Verdict
-from kauditd.core.observed import HealthFacts
 from kauditd.engine.commands import Commands
 from kauditd.engine.loop import GATE_POLL_S, POLLING_S, RESYNC_S, SPACING_S, Loop
 from kauditd.engine.reporting import Reporter
@@ -70,15 +70,14 @@ class Engine:
         self.board = Board()
         self.published: list[Snapshot] = []
         self.cycles: list[float] = []
-        self.probes: list[float] = []
         self.watches: list[FakeWatch] = []
-        self.read_table: Callable[[], FakeTable] = self._table
+        world.senses.read = self._table
+        world.senses.before_ask = self.tick
         self.loop = Loop(
             world.guard,
             Reporter(world.guard, started_unix_s=world.node.now),
             make_watch=self._make_watch,
-            read_table=self._read_table,
-            probe=self._probe,
+            senses=world.senses,
             publish=self._publish,
         )
         self.service = Service(self.loop, Commands(world.guard), self.board)
@@ -109,18 +108,10 @@ class Engine:
             self.tick()
         return self.events.time() - began
 
-    def _read_table(self) -> FakeTable:
-        return self.read_table()
-
     def _table(self) -> FakeTable:
         self.cycles.append(self.events.time())
         self.tick()
         return self.world.kubelet.table
-
-    async def _probe(self, address: str, port: int) -> HealthFacts:
-        assert (address, port) == ("10.0.0.11", 6443)
-        self.probes.append(self.events.time())
-        return self.world.kubelet.health or HealthFacts(livez=None, readyz=None, detail="connection refused")
 
     def _make_watch(self, wake: Callable[[str], None]) -> FakeWatch:
         self.watches.append(FakeWatch(wake))
@@ -151,6 +142,12 @@ async def engine(world: World, *, settle: bool = True) -> AsyncIterator[Engine]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         made.loop.close()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _world_made_outside_of_a_loop() -> None:
+    """Making it runs a loop of its own; later ones are copies."""
+    protected_world()
 
 
 def test_event_is_answered_before_any_cycle() -> None:
@@ -207,10 +204,13 @@ def test_open_gate_is_looked_at_twice_a_second() -> None:
 def test_calm_node_is_looked_at_every_five_seconds_and_asked_every_fifteen() -> None:
     async def story() -> None:
         async with engine(protected_world()) as made:
-            cycles, probes = len(made.cycles), len(made.probes)
+            senses = made.world.senses
+            cycles, asked, proofs = len(made.cycles), len(senses.asked_health), len(senses.asked_canary)
             await asyncio.sleep(300)
             assert 59 <= len(made.cycles) - cycles <= 61
-            assert 19 <= len(made.probes) - probes <= 21
+            assert 19 <= len(senses.asked_health) - asked <= 21
+            assert 4 <= len(senses.asked_canary) - proofs <= 6
+            assert senses.asked_where == {("10.0.0.11", 6443)}
 
     run(story())
 
@@ -251,18 +251,15 @@ def test_failing_cycle_is_counted_shown_and_followed_by_the_next(
     def fail(*_arguments: object, **_named: object) -> Any:
         raise OSError("no more processes\x1b[0m")
 
-    async def fail_later(*_arguments: object) -> HealthFacts:
-        return fail()
-
     async def story() -> None:
         async with engine(protected_world()) as made:
             match where:
                 case "cycle":
                     monkeypatch.setattr(made.world.guard, "cycle", fail)
                 case "table":
-                    made.read_table = fail
+                    made.world.senses.read = fail
                 case "probe":
-                    monkeypatch.setattr(made.loop, "_probe", fail_later)
+                    made.world.senses.before_ask = fail
                 case "watch":
                     monkeypatch.setattr(made.watch, "check", fail)
                 case _:
@@ -281,10 +278,42 @@ def test_failing_cycle_is_counted_shown_and_followed_by_the_next(
             assert has_flags(made.world.manifest), "repairs go on"
             assert not made.loop.healthy, "a repair says nothing about cycles"
             monkeypatch.undo()
-            made.read_table = made._table
+            made.world.senses.read, made.world.senses.before_ask = made._table, made.tick
             await made.until(lambda: made.newest.verdict is Verdict.PROTECTED, limit_s=90)
             assert made.loop.healthy
             assert "cycle-failed" not in codes(made.newest)
+
+    run(story())
+
+
+def test_proof_asked_for_is_taken_before_the_answer() -> None:
+    async def story() -> None:
+        async with engine(protected_world()) as made:
+            await asyncio.sleep(20)
+            sent = made.world.senses.asked_canary
+            known = len(sent)
+            shown = await made.loop.prove_now()
+            assert len(sent) == known + 1
+            assert shown.proof.evidence is not None
+            assert shown.proof.evidence.audit_id == sent[-1][1].audit_id
+
+    run(story())
+
+
+def test_counters_are_weighed_beside_the_cycles_and_a_lost_line_is_shown() -> None:
+    async def story() -> None:
+        async with engine(protected_world()) as made:
+            made.world.senses.found_credentials = Credentials(source="a test")
+            assert made.newest.proof.counters == "not compared yet"
+            weighing = asyncio.create_task(made.loop.weigh_forever())
+            await asyncio.sleep(70)
+            assert "agree" in made.newest.proof.counters
+            assert made.newest.verdict is Verdict.PROTECTED
+            made.world.log.lost += 2
+            await made.until(lambda: made.newest.verdict is Verdict.DEGRADED, limit_s=80)
+            assert "2 lines" in next(r.text for r in made.newest.reasons if r.code == "lines-lost")
+            weighing.cancel()
+            await asyncio.gather(weighing, return_exceptions=True)
 
     run(story())
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -21,14 +21,16 @@ class _JumpingSelector(selectors.DefaultSelector):
             return ready
         assert timeout is not None, "nothing is left to happen"
         self.loop.now += timeout
+        self.loop.passed(timeout)
         return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """``now`` is its time in seconds, from 0."""
+    """``now`` is its time in seconds, from 0; ``passed`` is told of every jump."""
 
-    def __init__(self) -> None:
+    def __init__(self, passed: Callable[[float], None] = lambda _seconds: None) -> None:
         self.now = 0.0
+        self.passed = passed
         self.at_work = 0
         selector = _JumpingSelector()
         selector.loop = self
@@ -47,7 +49,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.at_work -= 1
 
 
-def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run ``work`` to its end in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(work)
+def run(work: Coroutine[Any, Any, _T], passed: Callable[[float], None] = lambda _seconds: None) -> _T:
+    """Run ``work`` to its end in virtual time; ``passed`` is told of every jump of the clock."""
+    loop = VirtualLoop(passed)
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        loop.close()

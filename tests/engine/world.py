@@ -4,20 +4,27 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypeVar
 
 from kauditd.core import manifest as manifests
 from kauditd.core.layout import SETTINGS_FILE
 from kauditd.core.model import ApiServerProcess, Change, Digest, Flag, ManifestView, Outcome
 from kauditd.core.observed import HealthFacts
+from kauditd.core.windows import Window
+from kauditd.engine.bookkeeping import Bookkeeper
 from kauditd.engine.commands import Commands
 from kauditd.engine.guard import Guard
 from kauditd.engine.loop import GATE_POLL_S, RESYNC_S
 from kauditd.engine.reporting import Reporter
 from kauditd.engine.snapshot import Snapshot, WatchStatus
-from kauditd.engine.workspace import Surroundings
+from kauditd.engine.survey import Survey, Wanted
 from kauditd.errors import ManifestRefused
 from kauditd.sim.manifests import kubeadm_manifest
-from tests.engine.fakes import START_UNIX_S, Chaos, Crash, FakeMemory, FakeNode, FakeTable
+from tests.engine.fakes import START_UNIX_S, Chaos, Crash, FakeLedger, FakeMemory, FakeNode, FakeTable
+from tests.engine.fakesenses import FakeLog, FakeSenses
+from tests.engine.virtual import run
+
+_T = TypeVar("_T")
 
 MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 LOG_DIRECTORY = "/var/log/kubernetes/audit"
@@ -54,6 +61,7 @@ class FakeKubelet:
     """Runs what the manifest says, some seconds later. ``fate`` tells what becomes of a Pod: see ``_start``."""
 
     node: FakeNode
+    log: FakeLog
     started: float | None = START_UNIX_S - 3600
     process: ApiServerProcess | None = None
     pod: str = ""
@@ -76,6 +84,8 @@ class FakeKubelet:
 
     def tick(self) -> None:
         now = self.node.now
+        if self.process is not None:
+            self.log.serve(self.process, now)
         if self._dies is not None and now >= self._dies:
             self.process, self._dies, self._ended = None, None, now
         if self.started is None or self.asleep or MANIFEST not in self.node.files:
@@ -111,6 +121,7 @@ class FakeKubelet:
         flags = tuple(f for f in read(content).flags if self._fate != "bare" or not f.name.startswith("audit-"))
         argv = ("kube-apiserver", *(str(f) for f in flags))
         self.process = ApiServerProcess(pid=self._pid, started_unix_s=at, argv=argv, flags=flags)
+        self.log.begin()
         self._ready = at + READY_S
         self._dies = at + 0.4 if self._fate == "crashes" else None
 
@@ -134,15 +145,22 @@ class World:
 
     chaos: Chaos = field(default_factory=Chaos)
     node: FakeNode = field(init=False)
+    log: FakeLog = field(default_factory=FakeLog)
+    ledger: FakeLedger = field(default_factory=FakeLedger)
+    senses: FakeSenses = field(init=False)
+    keeper: Bookkeeper = field(init=False)
+    survey: Survey = field(init=False)
     memory: FakeMemory = field(init=False)
     kubelet: FakeKubelet = field(init=False)
     guard: Guard = field(init=False)
     reporter: Reporter = field(init=False)
     _since_cycle: float = 1e9
+    _gate_since_unix_s: float | None = None
 
     def __post_init__(self) -> None:
         self.node, self.memory = FakeNode(self.chaos), FakeMemory(self.chaos)
-        self.kubelet = FakeKubelet(self.node)
+        self.kubelet = FakeKubelet(self.node, self.log)
+        self.senses = FakeSenses(self.node, self.log, self._table, self._health, self._table)
         self.node.put(MANIFEST, plain())
         self.settings("target:\n  kubelet_stable_s: 60\n")
 
@@ -150,7 +168,9 @@ class World:
         self.node.put(SETTINGS_FILE, text.encode())
 
     def start(self) -> None:
-        self.guard = Guard(self.node, self.memory, SETTINGS_FILE)
+        self.keeper = Bookkeeper(self.ledger)
+        self.guard = Guard(self.node, self.memory, SETTINGS_FILE, keeper=self.keeper)
+        self.survey = Survey(self.senses, self._scan, self._now_s)
         self.reporter = Reporter(self.guard, started_unix_s=self.node.now)
         self._since_cycle = 1e9
         self.guard.start()
@@ -162,14 +182,46 @@ class World:
         self.start()
 
     def cycle(self) -> Snapshot:
-        """One cycle as the loop makes it."""
+        """One cycle as the loop makes it. What its survey takes passes for the node too."""
         self.guard.reload_if_touched(force=False)
-        self.guard.cycle(Surroundings(table=self.kubelet.table, health=self.kubelet.health))
+        self.guard.cycle(run(self.survey.take(self._wanted()), self._pass_time))
         self._since_cycle = 0.0
         return self.report()
 
     def report(self) -> Snapshot:
-        return self.reporter.report(WATCH)
+        shown = self.reporter.report(WATCH)
+        opened = self.guard.space.changes.open()
+        self._gate_since_unix_s = None if opened is None else opened.started_unix_s
+        return shown
+
+    def _wanted(self) -> Wanted:
+        space, observed = self.guard.space, self.guard.space.observed
+        return Wanted(
+            view=None if observed is None else observed.view,
+            asked=None if observed is None else observed.asked,
+            shadows=() if observed is None else observed.shadows,
+            gate_open=self._gate_since_unix_s is not None,
+            canary_interval_s=space.wishes.settings.proof.canary_interval_s,
+            manifest=space.path,
+            gate_since_unix_s=self._gate_since_unix_s or 0.0,
+            policy=space.wishes.policy,
+        )
+
+    def _pass_time(self, seconds: float) -> None:
+        self.node.now += seconds
+
+    def _now_s(self) -> float:
+        return self.node.now
+
+    def _table(self) -> FakeTable:
+        return self.kubelet.table
+
+    def _health(self) -> HealthFacts | None:
+        return self.kubelet.health
+
+    @staticmethod
+    async def _scan(call: Callable[[], _T], /) -> _T:
+        return call()
 
     def run(self, seconds: float, *, events: bool = True, step: float = 0.5) -> Snapshot:
         """Let time pass: the kubelet acts, the guard repairs on events and cycles when it is due."""
@@ -221,6 +273,10 @@ class World:
     @property
     def outcomes(self) -> list[tuple[str, Outcome]]:
         return [(c.cause, c.outcome) for c in self.changes]
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        return self.keeper.windows()
 
     @property
     def audited(self) -> bool:
