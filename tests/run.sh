@@ -31,7 +31,8 @@ stage() {
 case ${1:-all} in
 all)
     stage parallel "$python" -m pytest -n "$jobs" --dist worksteal -m 'not serial and not real and not box'
-    stage serial "$python" -m pytest -m 'serial and not real and not box'
+    # What measures time or runs many processes: whole files, one on each of two cores.
+    stage serial "$python" -m pytest -n 2 --dist loadfile -m 'serial and not real and not box'
     ;;
 coverage)
     # Every branch of kauditd/core has to be taken by its own tests. The tracer makes them four times slower.

@@ -28,6 +28,7 @@ from kauditd.effects.inotify import inotify_limit, inotify_obtainable
 from kauditd.effects.profiles import PROFILE_NAMES, read_profile
 from kauditd.engine.checks import Examination, Grade, examine
 from kauditd.engine.guard import Guard
+from kauditd.engine.loop import ROUND_S
 from kauditd.engine.removal import without_our_lines
 from kauditd.engine.reporting import Reporter
 from kauditd.engine.snapshot import Snapshot, WatchStatus
@@ -71,7 +72,7 @@ class Assessment:
             canary_interval_s=60.0,
             policy=self.guard.space.wishes.policy,
         )
-        return await Survey(RealSenses(self.layout), scan, events.time).take(wanted)
+        return await Survey(RealSenses(self.layout), scan, events.time).take(wanted, patience_s=ROUND_S)
 
     def diff(self, *, disable: bool) -> str:
         """What apply, or the way back, would change; empty where nothing would."""

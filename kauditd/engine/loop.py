@@ -15,12 +15,13 @@ from typing import Protocol, TypeVar
 from kauditd.core.cmdline import listening
 from kauditd.core.layout import POLICY_DIR, parent
 from kauditd.core.model import Outcome, Reason, Severity
+from kauditd.core.proof import Held
 from kauditd.engine.balance import Balance
 from kauditd.engine.guard import Guard
 from kauditd.engine.reporting import Reporter
 from kauditd.engine.senses import Senses
 from kauditd.engine.snapshot import Snapshot, WatchStatus
-from kauditd.engine.survey import Survey, Wanted
+from kauditd.engine.survey import PATIENCE_S, Survey, Wanted
 from kauditd.errors import quote
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ GATE_POLL_S = 0.5
 
 SPACING_S = 0.25
 """The shortest time between two cycles, however many events arrive; repairs do not wait for it."""
+
+ROUND_S = 20.0
+"""How long somebody who asked for a round of proof waits for its end."""
 
 RELOAD_S = 60.0
 """The longest time after which settings and policy are read again whatever their identity says."""
@@ -160,12 +164,12 @@ class Loop:
             with self._surviving():
                 await self.report()
 
-    async def _cycle(self) -> None:
+    async def _cycle(self, *, patience_s: float = PATIENCE_S) -> None:
         rearmed = await self._in_scanner(self._watch.check)
         if rearmed:
             logger.info("Watching again: %s", ", ".join(rearmed))
         await self._reload_if_touched()
-        surroundings = await self._survey.take(self._wanted())
+        surroundings = await self._survey.take(self._wanted(), patience_s=patience_s)
         await self.in_worker(lambda: self._guard.cycle(surroundings))
 
     def _wanted(self) -> Wanted:
@@ -187,7 +191,7 @@ class Loop:
         async with self._cycling:
             self._survey.forced = True
             with self._surviving():
-                await self._cycle()
+                await self._cycle(patience_s=ROUND_S)
             self._survey.forced = False
             return await self.report()
 
@@ -206,6 +210,8 @@ class Loop:
         path = process.flag("audit-log-path") or ""
         host_path = None if observed.view is None else observed.view.log_host_path
         facts = await self._in_scanner(lambda: self._senses.inspect_log(process, path, host_path))
+        if facts.held is not Held.OPEN:
+            return  # lines that go elsewhere are the proof's finding; here they would only look lost
         result = await self._balance.weigh(process, listening(process.flags), facts.seen_path)
         await self.in_worker(lambda: self._guard.note_balance(process, result))
 
@@ -244,6 +250,7 @@ class Loop:
 
     def close(self) -> None:
         """Stop watch and threads; what is running ends first."""
+        self._survey.close()
         self._watch.stop()
         self._scanner.shutdown(wait=True)
         self._worker.shutdown(wait=True)

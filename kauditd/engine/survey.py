@@ -3,6 +3,7 @@
 Each question has its own pace: cheap ones every look, a child process only where an answer is waited for or old.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ CALM_S, ANXIOUS_S, GATE_S = 15.0, 3.0, 1.0
 
 RETRY_S = 10.0
 """The time between two rounds of proof after one that failed."""
+
+PATIENCE_S = 1.0
+"""How long a look waits for a round of proof: one that fails searches for seconds, and drift must not wait for it."""
 
 ETCD_S = 2.0
 KUBELET_S = 10.0
@@ -68,10 +72,11 @@ class Survey:
         self._words_s = 0.0
         self._last: ApiServerProcess | None = None
         self._ready_unix_s = 0.0
+        self._round: asyncio.Task[Trail] | None = None
         self.forced = False
 
-    async def take(self, wanted: Wanted) -> Surroundings:
-        """One survey."""
+    async def take(self, wanted: Wanted, *, patience_s: float = PATIENCE_S) -> Surroundings:
+        """One survey. A round of proof that takes longer than ``patience_s`` goes on beside the next looks."""
         table = await self._scan(self._senses.read_table)
         processes = match_processes(wanted.view, table.api_servers)
         process = serving(processes, wanted)
@@ -79,7 +84,7 @@ class Survey:
         if process is None:
             self._health = None
         else:
-            await self._ask(process, wanted)
+            await self._ask(process, wanted, patience_s)
         return Surroundings(
             table=table,
             health=self._health,
@@ -103,7 +108,7 @@ class Survey:
             return False  # what its successor wrote says nothing of it: its own file may have been deleted
         return newest >= self._ready_unix_s - END_SLACK_S
 
-    async def _ask(self, process: ApiServerProcess, wanted: Wanted) -> None:
+    async def _ask(self, process: ApiServerProcess, wanted: Wanted, patience_s: float) -> None:
         """A round of proof where one is due and may succeed, else health where that is due."""
         now_s = self._now_s()
         where = listening(process.flags)
@@ -118,7 +123,7 @@ class Survey:
         ready = self._health is not None and self._health.ready
         if ready and self._asked_s == now_s:
             self._ready_unix_s = self._senses.now_unix_s()
-        if wanted.asked is not None and ready and self._proof_due(process, wanted):
+        if self._round is None and wanted.asked is not None and ready and self._proof_due(process, wanted):
             subject = Subject(
                 process=process,
                 where=where,
@@ -128,9 +133,24 @@ class Survey:
                 policy=policy_facts(process, wanted.policy),
             )
             self.forced = False
-            self._trail = await self._prover.prove(subject)
+            self._round = asyncio.create_task(self._prover.prove(subject), name="proof")
+        await self._collect(patience_s)
+
+    async def _collect(self, patience_s: float) -> None:
+        """The result of the round under way, if it ends in time: usually it takes a twentieth of a second."""
+        if self._round is None:
+            return
+        done, _ = await asyncio.wait({self._round}, timeout=patience_s)
+        if done:
+            round_, self._round = self._round, None
             self._proven_s = self._now_s()
+            self._trail = round_.result()
             self._health = self._prover.health or self._health
+
+    def close(self) -> None:
+        """End a round that is under way."""
+        if self._round is not None:
+            self._round.cancel()
 
     def _pace_s(self, process: ApiServerProcess, wanted: Wanted) -> float:
         if wanted.gate_open:

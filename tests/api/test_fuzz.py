@@ -56,7 +56,6 @@ def test_any_bytes_are_answered_or_dropped_and_change_nothing(fuzzed: tuple[Path
     assert b" 200 " in answer(path, b"GET /v1/version HTTP/1.1\r\nHost: kauditd\r\n\r\n")[:20]
 
 
-@pytest.mark.serial
 def test_the_parser_in_python_refuses_the_same_requests() -> None:
     """The package ships aiohttp without its compiled parser, and by themselves the two refuse different things."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE.with_name("test_requests.py"))]

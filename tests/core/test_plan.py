@@ -97,7 +97,6 @@ def patched(path: str, before: bytes | None, diff: str) -> bytes | None:
         return file.read_bytes() if file.exists() else None
 
 
-@pytest.mark.serial
 @given(before=st.one_of(st.none(), TEXTS), after=TEXTS)
 @example(before=b"a\r\nb\r\n", after=b"a\r\nc\r\nb\r\n")
 @example(before=b"a\nb", after=b"a\nb\n")
@@ -116,7 +115,6 @@ def test_diff_is_what_patch_takes(before: bytes | None, after: bytes) -> None:
     assert got == after or (after == b"" and got is None)
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize(
     "path", ["/etc/kubernetes/my manifests/kube apiserver.yaml", '/etc/"quoted"/x.yaml', "/etc/k\u00e4se/x.yaml"]
 )

@@ -150,7 +150,6 @@ def test_usage_is_refused_with_2(words: list[str], capsys: pytest.CaptureFixture
     assert "usage: kauditctl" in capsys.readouterr().err
 
 
-@pytest.mark.serial
 def test_look_beside_a_running_daemon_touches_nothing_of_it(image: Path) -> None:
     """Not its lock, not its journal, and not the temporary file of a write that is under way."""
     with daemon(image) as running:

@@ -25,8 +25,6 @@ from tests.daemon.process import (
     wait_until,
 )
 
-pytestmark = pytest.mark.serial
-
 
 class Manager:
     """The service manager's end of the notify socket."""

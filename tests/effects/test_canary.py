@@ -191,7 +191,6 @@ def test_counters_that_did_not_come_whole_are_none(pki: Pki, content: bytes, wor
     assert words in found.detail
 
 
-@pytest.mark.serial
 def test_counters_that_never_end(pki: Pki) -> None:
     async def reply(_head: str, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
@@ -302,7 +301,6 @@ def test_a_key_that_is_none_says_nothing_of_its_content(pki: Pki, tmp_path: Path
         assert SECRET not in found.detail
 
 
-@pytest.mark.serial
 def test_no_secret_stands_in_the_childs_arguments_or_environment(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     token = Credentials(source="a test", token=Material(text=SECRET), authority=Material(path=str(pki.authority)))
@@ -323,7 +321,6 @@ def test_no_secret_stands_in_the_childs_arguments_or_environment(pki: Pki, monke
 # The child.
 
 
-@pytest.mark.serial
 def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "_START_S", 0.1)
     monkeypatch.setattr(probing, "_command", lambda: [sys.executable, "-c", "import time; time.sleep(30)"])

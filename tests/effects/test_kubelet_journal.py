@@ -61,7 +61,6 @@ def test_root_has_no_journal_of_its_own(tmp_path: Path) -> None:
     assert read(journalctl(tmp_path, f"echo '{COMPLAINT}'"), root=str(tmp_path)) is None
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize("script", ["exec sleep 60", "exec yes"])
 def test_journalctl_that_does_not_end(tmp_path: Path, script: str) -> None:
     start = time.monotonic()

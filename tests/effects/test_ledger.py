@@ -146,7 +146,6 @@ def test_a_ledger_that_is_a_link_is_refused(store: LedgerFile, path: Path) -> No
         store.append({"type": "a"})
 
 
-@pytest.mark.serial
 def test_killed_at_any_moment_the_ledger_reads_back_whole(path: Path) -> None:
     """A child appends and compacts without end; whenever it is killed, what is on disk reads back whole."""
     script = (

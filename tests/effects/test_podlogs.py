@@ -207,7 +207,6 @@ def test_read_fails_in_the_middle(node_root: Path, monkeypatch: pytest.MonkeyPat
     assert (evidence.attempt, evidence.finished) == (0, False)
 
 
-@pytest.mark.serial
 def test_files_and_directories_vanish_while_they_are_read(node_root: Path) -> None:
     """The kubelet at work: logs and whole directories come and go; what is said is always something that was there."""
     stop = threading.Event()

@@ -184,7 +184,6 @@ def test_a_lock_that_cannot_be_had_is_a_fault(tmp_path: Path) -> None:
         assert raised.value.errno_name == error
 
 
-@pytest.mark.serial
 def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"

@@ -51,8 +51,8 @@ class Bench:
     async def scan(call: Callable[[], _T], /) -> _T:
         return call()
 
-    def take(self) -> Surroundings:
-        wanted = Wanted(
+    def wanted(self) -> Wanted:
+        return Wanted(
             view=read(plain()),
             asked=self.asked,
             shadows=(),
@@ -60,7 +60,9 @@ class Bench:
             canary_interval_s=60.0,
             gate_since_unix_s=START_UNIX_S,
         )
-        return run(self.survey.take(wanted), self.pass_time)
+
+    def take(self) -> Surroundings:
+        return run(self.survey.take(self.wanted(), patience_s=60.0), self.pass_time)
 
     def take_every(self, spacing_s: float, seconds: float) -> Surroundings:
         """Surveys over some time; the last one."""

@@ -1,13 +1,15 @@
 """Each question has its pace: what costs a child or leaves a line elsewhere is asked where an answer is waited for."""
 
+import asyncio
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from kauditd.core.trail import TrailState
-from kauditd.engine.survey import ANXIOUS_S, CALM_S, ETCD_S, GATE_S, KUBELET_S, RETRY_S
+from kauditd.core.trail import Trail, TrailState
+from kauditd.engine.survey import ANXIOUS_S, CALM_S, ETCD_S, GATE_S, KUBELET_S, PATIENCE_S, RETRY_S
 from tests.engine.surveying import UNREADY, Bench, server
+from tests.engine.virtual import run
 
 
 def gaps(times: list[float]) -> set[float]:
@@ -193,3 +195,25 @@ def test_process_whose_trail_failed_did_not_audit_to_its_end() -> None:
     bench.process = None
     bench.node.now += 5
     assert not bench.take().ended_audited
+
+
+def test_round_that_takes_long_does_not_hold_up_the_looks() -> None:
+    """A failing round searches for seconds; drift must be seen meanwhile, and its result when it is there."""
+    bench = Bench()
+    bench.log.drops = True
+    looks: list[tuple[float, Trail | None]] = []
+
+    async def look_again_and_again() -> None:
+        for _ in range(12):
+            began = bench.node.now
+            taken = await bench.survey.take(bench.wanted())
+            looks.append((bench.node.now - began, taken.trail))
+            await asyncio.sleep(0.5)
+        bench.survey.close()
+
+    run(look_again_and_again(), bench.pass_time)
+
+    assert max(spent for spent, _ in looks) <= PATIENCE_S + 0.1
+    assert looks[0][1] is None, "nothing is said before the round has ended"
+    assert looks[-1][1] is not None
+    assert looks[-1][1].state is not TrailState.PROVEN

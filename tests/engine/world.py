@@ -184,7 +184,7 @@ class World:
     def cycle(self) -> Snapshot:
         """One cycle as the loop makes it. What its survey takes passes for the node too."""
         self.guard.reload_if_touched(force=False)
-        self.guard.cycle(run(self.survey.take(self._wanted()), self._pass_time))
+        self.guard.cycle(run(self.survey.take(self._wanted(), patience_s=60.0), self._pass_time))
         self._since_cycle = 0.0
         return self.report()
 

@@ -15,8 +15,6 @@ from kauditd.effects import files
 from kauditd.errors import FileFault
 from tests.effects.faults import scene
 
-pytestmark = pytest.mark.serial
-
 
 @pytest.fixture
 def mounts() -> None:

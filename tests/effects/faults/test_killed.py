@@ -12,8 +12,6 @@ from kauditd.effects.journal import Journal
 from kauditd.effects.store import Store
 from tests.effects.faults import scene
 
-pytestmark = pytest.mark.serial
-
 CHANGE_POINTS = ("change.copy-saved", "change.intent-written")
 
 

@@ -6,8 +6,6 @@ import pytest
 
 from tests.effects.faults import scene
 
-pytestmark = pytest.mark.serial
-
 REFUSALS = {
     "openat": ("EACCES", "EMFILE", "EIO", "ENOSPC", "EROFS", "EDQUOT", "EPERM"),
     "fchmod": ("EPERM", "EIO", "EROFS"),

@@ -85,7 +85,6 @@ def test_probing_the_directory_wakes_nobody(watched: tuple[Path, int]) -> None:
     assert events(descriptor) == []
 
 
-@pytest.mark.serial
 def test_a_busy_reader_never_sees_part_of_a_manifest_or_none(tmp_path: Path) -> None:
     path = scene.build(tmp_path)
     texts = {scene.OLD, *(f"# manifest {n}\n" + f"line {n}\n" * 2000 for n in range(100))}

@@ -121,7 +121,6 @@ def test_a_program_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "systemctl" in refused.value.message
 
 
-@pytest.mark.serial
 def test_a_program_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "systemctl"
     program.write_text("#!/bin/sh\nexec sleep 60\n")
