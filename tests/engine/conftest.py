@@ -19,7 +19,9 @@ _REMEMBERING = [
 ]
 
 _NONCES = cycle(f"{number:016x}" for number in range(1, 32))
-"""Random ones would make every edit a new one."""
+"""Random ones would make every edit a new one. They come round again, which a test of their freshness cannot use."""
+
+REAL_FRESH_NONCE = editing._fresh_nonce
 
 
 @pytest.fixture(autouse=True)

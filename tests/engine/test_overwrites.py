@@ -6,6 +6,8 @@ import pytest
 
 from kauditd.core.manifest import Prepared, pod_digest
 from kauditd.core.model import NONCE_ANNOTATION, Edited, Outcome, Verdict
+from kauditd.engine import editing
+from tests.engine.conftest import REAL_FRESH_NONCE
 from tests.engine.world import MANIFEST, NEW, World, codes, has_flags, plain, protected_world
 
 
@@ -92,8 +94,9 @@ def test_our_own_bytes_moved_in_by_somebody_else_need_no_write(world: World) -> 
     assert world.replaced() == 0
 
 
-def test_kubeadm_that_brings_the_same_pod_gets_another_hash(world: World) -> None:
+def test_kubeadm_that_brings_the_same_pod_gets_another_hash(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """kubeadm waits five minutes for a hash that never changes; the nonce changes it."""
+    monkeypatch.setattr(editing, "_fresh_nonce", REAL_FRESH_NONCE)
     before = str(pod_digest(world.manifest))
     nonces = set()
     for _ in range(2):
