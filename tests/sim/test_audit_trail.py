@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kauditd.sim.node import Node
+from tests.daemon.process import wait_until
 from tests.sim.conftest import MakeNode
 from tests.sim.scenario import LOG_PATH, POLICY, put_policy, replace, wait_restart, with_annotation, with_audit
 
@@ -142,6 +143,8 @@ def test_event_longer_than_a_whole_file_is_lost_counted_and_printed(make_node: M
     assert stages == ["RequestReceived"]
     assert 'apiserver_audit_error_total{plugin="log"} 1' in node.get("/metrics")[1]
     (log,) = Path(node.root, "var/log/pods").glob("*/kube-apiserver/0.log")
+    # The container's output reaches the pod's log beside the answer, not before it.
+    wait_until(lambda: 'AUDIT: id="too-large"' in log.read_text(), what="the event printed to the container's output")
     assert "Error in audit plugin 'log' affecting 1 audit events" in log.read_text()
     assert 'AUDIT: id="too-large" stage="ResponseComplete"' in log.read_text()
 
